@@ -1,0 +1,1 @@
+//! Fake network, manual clock and seeded faults for tests and the simulator.

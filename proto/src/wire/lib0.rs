@@ -1,0 +1,1 @@
+//! lib0 primitives.

@@ -1,0 +1,101 @@
+//! Bytes ⇄ messages: the lib0 primitives and one file a dialect.
+//!
+//! A dialect is a pair of pure functions: one reads the messages of a frame, the other writes one
+//! message as one frame. Nothing here knows what a message does to a document.
+
+use bytes::Bytes;
+
+pub mod lib0;
+pub mod ywebsocket;
+
+/// What a peer says, free of any dialect. Payloads are slices of the received frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// "This is my state vector, send me what it lacks" (lib0 v1 state vector).
+    SyncStep1 {
+        /// The peer's state vector, still encoded and unchecked.
+        vector: Bytes,
+    },
+    /// The answer to a step 1 (Yjs v1 update).
+    SyncStep2 {
+        /// The update, still encoded and unchecked.
+        update: Bytes,
+    },
+    /// A change as it happens (Yjs v1 update).
+    Update {
+        /// The update, still encoded and unchecked.
+        update: Bytes,
+    },
+    /// Presence entries of one or more clients (y-protocols awareness update).
+    Presence {
+        /// The entries, still encoded and unchecked.
+        entries: Bytes,
+    },
+    /// "Send me everyone's presence."
+    QueryPresence,
+    /// "Tell me when everything I sent so far is saved" (y-sweet type 102).
+    SaveProbe {
+        /// The sender's own counter, echoed once its edits are durable.
+        version: u64,
+    },
+}
+
+/// What the server says to a peer, free of any dialect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outbound {
+    /// "This is my state vector, send me what it lacks."
+    SyncStep1 {
+        /// An encoded state vector.
+        vector: Bytes,
+    },
+    /// The answer to a step 1; tells the peer that its initial load is complete.
+    SyncStep2 {
+        /// A Yjs v1 update.
+        update: Bytes,
+    },
+    /// A change, or a part of the initial state.
+    Update {
+        /// A Yjs v1 update.
+        update: Bytes,
+    },
+    /// Presence entries of one or more clients.
+    Presence {
+        /// An encoded y-protocols awareness update.
+        entries: Bytes,
+    },
+    /// "All you sent up to this counter of yours is durable."
+    Saved {
+        /// The highest counter whose edits are committed.
+        version: u64,
+    },
+    /// "This was refused"; the session goes on.
+    Denied {
+        /// What was refused and what to do, for people.
+        reason: String,
+    },
+    /// Something without content that keeps the peer's silence watchdog calm.
+    KeepAlive,
+}
+
+/// Why the bytes of a frame are not a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The frame ends inside a value.
+    #[error("the frame ends in the middle of a message")]
+    Truncated,
+    /// A variable-length integer does not fit its type.
+    #[error("a number in the frame is too large")]
+    NumberTooLarge,
+    /// A string is not UTF-8.
+    #[error("a string in the frame is not valid UTF-8")]
+    NotUtf8,
+    /// The message type is not one of the dialect's.
+    #[error("message type {0} is not known")]
+    UnknownType(u64),
+    /// The sync message's subtype is not 0, 1 or 2.
+    #[error("sync message type {0} is not known")]
+    UnknownSyncType(u64),
+    /// Bytes remain where a message should have ended.
+    #[error("bytes are left over behind a message")]
+    TrailingBytes,
+}

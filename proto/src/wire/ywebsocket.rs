@@ -1,0 +1,1 @@
+//! The y-websocket dialect.

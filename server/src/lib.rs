@@ -1,0 +1,10 @@
+//! The server of Driftless as a library: adapters, actors, store and configuration.
+//!
+//! ```text
+//!  bytes ─▶ adapters ─▶ SessionHandle ─▶ DocumentActor ─▶ engine::Replica ─▶ Effects
+//!           (decode)     (bounded)        (one thread)     (pure)             ├▶ store  append / snapshot
+//!                                                                             ├▶ bus    publish to other nodes
+//!  bytes ◀─ adapters ◀─ session queue ◀──────────────────────────────────────┴▶ send   to peers
+//! ```
+
+pub mod store;

@@ -1,0 +1,2 @@
+//! The `driftless` binary: hands over to the library.
+fn main() {}

@@ -1,0 +1,195 @@
+//! What the server asks of durable storage: a log of appends and snapshots per document.
+//!
+//! A store never sees a session and never interprets an update beyond its checksum. Every backend
+//! passes the suite in `store/conformance.rs`.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use driftless_proto::name::DocumentName;
+
+/// A boxed future, so that stores can be chosen at start (`Arc<dyn Store>`).
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// The random id of an append; it tells two histories with equal sequence numbers apart.
+pub type AppendId = [u8; 16];
+
+/// Where a change came from, as far as the server could verify it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The verified identity (`sub`), if the door authenticates.
+    pub identity: Option<String>,
+    /// The door and peer, for audit: `ws 127.0.0.1:51234`, `admin import`.
+    pub door: String,
+}
+
+/// One durable log entry that waits for its commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Append {
+    /// The document it belongs to.
+    pub document: DocumentName,
+    /// The generation of history it was made in; a commit against another epoch is refused.
+    pub epoch: u64,
+    /// Chosen by the caller; appending the same id twice stores it once.
+    pub id: AppendId,
+    /// Whose change it is.
+    pub origin: Origin,
+    /// Wall-clock time of the change, milliseconds since 1970.
+    pub time_ms: u64,
+    /// The admitted Yjs v1 update.
+    pub update: Bytes,
+}
+
+/// What became of one append of a committed batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// It is durable under this sequence number (numbers of a document start at 1, without holes).
+    Committed {
+        /// Its place in the document's log.
+        sequence: u64,
+    },
+    /// The document was deleted or restored meanwhile; nothing was stored.
+    EpochChanged {
+        /// The epoch that is current now.
+        current: u64,
+    },
+}
+
+/// An append as it is read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAppend {
+    /// Its place in the document's log.
+    pub sequence: u64,
+    /// Its random id.
+    pub id: AppendId,
+    /// Whose change it was.
+    pub origin: Origin,
+    /// Wall-clock time of the change, milliseconds since 1970.
+    pub time_ms: u64,
+    /// The Yjs v1 update.
+    pub update: Bytes,
+}
+
+/// The state of a document up to a sequence number, as one Yjs v1 update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The last append it covers; 0 when it covers none.
+    pub sequence: u64,
+    /// The state as one Yjs v1 update.
+    pub state: Bytes,
+}
+
+/// Everything needed to build a replica, read in one database snapshot and verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedDocument {
+    /// The current generation of history; 1 for a document that was never deleted.
+    pub epoch: u64,
+    /// The sequence number of the newest append, 0 when there is none. Keeps counting over epochs.
+    pub head: u64,
+    /// The newest snapshot, if one was built.
+    pub snapshot: Option<Snapshot>,
+    /// The appends after the snapshot, contiguous and with valid checksums.
+    pub appends: Vec<StoredAppend>,
+    /// Set when an operator or the server froze the document: the reason. Readable, not writable.
+    pub quarantine: Option<String>,
+    /// What was wrong behind the last good append, if anything: the document is readable up to
+    /// `appends`, and must not be written.
+    pub damage: Option<String>,
+    /// State vectors (lib0 v1) of deleted epochs, merged: structs inside come from an old replica.
+    pub tombstone: Option<Bytes>,
+}
+
+/// A line of `driftless doc list`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentSummary {
+    /// Its name.
+    pub name: DocumentName,
+    /// The current epoch.
+    pub epoch: u64,
+    /// The newest sequence number.
+    pub head: u64,
+    /// Appends kept in the log.
+    pub appends: u64,
+    /// Bytes of kept appends and snapshots.
+    pub stored_bytes: u64,
+    /// Wall-clock time of the newest append, milliseconds since 1970.
+    pub changed_ms: u64,
+    /// The reason of its quarantine, if it is quarantined.
+    pub quarantine: Option<String>,
+    /// True when it was deleted and nothing was written since.
+    pub deleted: bool,
+}
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The store is not reachable or busy; the same call may succeed later.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// No space is left; the same call succeeds once there is.
+    #[error("the disk is full or read-only: {0}; free space or make the data folder writable")]
+    DiskFull(String),
+    /// Data that was read back is not what was written.
+    #[error("stored data is damaged: {0}; run `driftless doc verify`")]
+    Damaged(String),
+    /// A flush to disk failed: what the operating system holds can no longer be trusted.
+    #[error("the disk failed to flush: {0}; the store reopens and verifies")]
+    FlushFailed(String),
+    /// The data was written by a newer version, or by something else.
+    #[error("{0}")]
+    Refused(String),
+    /// The document does not exist.
+    #[error("there is no such document")]
+    NotFound,
+}
+
+impl StoreError {
+    /// True when the same call may succeed later without a person's help in the data.
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::DiskFull(_) | Self::FlushFailed(_)
+        )
+    }
+}
+
+/// A durable log of appends and snapshots per document.
+pub trait Store: Send + Sync + std::fmt::Debug + 'static {
+    /// Reads a document. One that was never written loads as empty (epoch 1, head 0); a failed
+    /// read is an error, never an empty document.
+    fn load<'a>(&'a self, document: &'a DocumentName) -> StoreFuture<'a, LoadedDocument>;
+
+    /// Stores a batch in one transaction and returns, in order, what became of each append.
+    /// On `Ok` everything `Committed` is durable; on `Err` nothing is known to be stored, and the
+    /// same batch may be given again (ids make that idempotent).
+    fn commit<'a>(&'a self, batch: &'a [Append]) -> StoreFuture<'a, Vec<CommitOutcome>>;
+
+    /// Stores a snapshot made from stored data, with the log up to its sequence marked as covered.
+    /// Refused (`Ok(false)`) when the epoch is not current or a newer snapshot exists.
+    fn save_snapshot<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        epoch: u64,
+        snapshot: &'a Snapshot,
+    ) -> StoreFuture<'a, bool>;
+
+    /// Ends the current epoch: removes its appends and snapshots, keeps `vector` (lib0 v1 state
+    /// vector) in the tombstone, and returns the new epoch.
+    fn delete<'a>(&'a self, document: &'a DocumentName, vector: &'a [u8]) -> StoreFuture<'a, u64>;
+
+    /// Freezes (`Some(reason)`) or releases (`None`) a document.
+    fn set_quarantine<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        reason: Option<&'a str>,
+    ) -> StoreFuture<'a, ()>;
+
+    /// Lists up to `limit` documents whose names start with `prefix`, after `after`, by name.
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a DocumentName>,
+        limit: u32,
+    ) -> StoreFuture<'a, Vec<DocumentSummary>>;
+}

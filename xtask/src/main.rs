@@ -1,0 +1,2 @@
+//! The automation of the project as one command.
+fn main() {}
