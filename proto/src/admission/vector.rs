@@ -64,6 +64,14 @@ impl StateVector {
         }
     }
 
+    /// Lowers `client` to `clock`; a higher clock changes nothing.
+    pub fn lower_to(&mut self, client: ClientId, clock: Clock) {
+        if self.get(client) > clock {
+            self.clocks.insert(client, clock);
+            self.clocks.retain(|_, clock| *clock > 0);
+        }
+    }
+
     /// Raises every client to what `other` holds of it.
     pub fn merge_max(&mut self, other: &Self) {
         for (client, clock) in other.iter() {
