@@ -1,1 +1,5 @@
 //! The sans-I/O sync state machine.
+
+mod close;
+
+pub use close::CloseReason;
