@@ -7,4 +7,6 @@
 //!  bytes ◀─ adapters ◀─ session queue ◀──────────────────────────────────────┴▶ send   to peers
 //! ```
 
+pub mod outbox;
+pub mod session;
 pub mod store;
