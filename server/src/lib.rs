@@ -7,6 +7,9 @@
 //!  bytes ◀─ adapters ◀─ session queue ◀──────────────────────────────────────┴▶ send   to peers
 //! ```
 
+pub mod actors;
+pub mod clock;
+pub mod metrics;
 pub mod outbox;
 pub mod session;
 pub mod store;
