@@ -7,4 +7,5 @@
 //!  bytes ◀─ adapters ◀─ session queue ◀──────────────────────────────────────┴▶ send   to peers
 //! ```
 
+pub mod admin;
 pub mod store;
