@@ -1,1 +1,3 @@
 //! The sans-I/O sync state machine.
+
+pub mod export;
