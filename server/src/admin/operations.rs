@@ -1,7 +1,7 @@
 //! The contract between the command line and whoever holds the documents.
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -114,14 +114,16 @@ pub struct Damage {
 }
 
 /// What a repair kept and dropped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Repair {
-    /// The head after the repair.
+    /// The head before the repair.
+    pub head_before: u64,
+    /// The head after it: the last append that was intact.
     pub head: u64,
-    /// Appends that were dropped because they could not be read; 0 when nothing was damaged.
+    /// Appends that were moved aside; 0 when nothing was damaged.
     pub dropped_appends: u64,
-    /// Where the dropped rows were kept for inspection, if they were.
-    pub kept_copy: Option<PathBuf>,
+    /// Snapshots that were moved aside.
+    pub dropped_snapshots: u64,
 }
 
 /// Why an operation was not done.

@@ -55,7 +55,8 @@ pub fn load(
     let mut layers = flags.layer();
     layers.extend(layers::from_environment(environment)?);
     let path = layers.iter().find(|raw| raw.name == "config");
-    if let Some(path) = path.map(|raw| raw.text.clone()) {
+    let path = path.map(|raw| raw.text.clone());
+    if let Some(path) = path.filter(|path| !path.is_empty()) {
         layers.extend(layers::from_file(&path, &read_file(&path)?)?);
     }
     resolve(layers, cores)
