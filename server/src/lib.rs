@@ -9,4 +9,6 @@
 
 pub mod admin;
 pub mod config;
+pub mod outbox;
+pub mod session;
 pub mod store;
