@@ -9,6 +9,8 @@
 
 pub mod admin;
 pub mod config;
+pub mod logging;
 pub mod outbox;
 pub mod session;
+pub mod signals;
 pub mod store;
