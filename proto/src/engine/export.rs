@@ -1,4 +1,4 @@
-//! Reads a stored state for people: one merged update, JSON, or plain text.
+//! Reads a stored state for people: JSON, or plain text.
 //!
 //! The wire does not say what a root is: a client that calls `doc.getText("body")` sends the same
 //! bytes as one that calls `doc.getXmlFragment("body")`. So each root is read by what it holds:
@@ -21,10 +21,9 @@ use serde_json::{Map as JsonMap, Value as Json};
 use yrs::branch::BranchPtr;
 use yrs::types::text::YChange;
 use yrs::updates::decoder::Decode;
-use yrs::updates::encoder::Encode;
 use yrs::{
-    Any, Array, ArrayRef, Doc, Map, MapRef, Number, OffsetKind, Options, Out, ReadTxn, StateVector,
-    Text, TextRef, Transact, Transaction, Update, XmlFragmentRef,
+    Any, Array, ArrayRef, Doc, Map, MapRef, Number, OffsetKind, Options, Out, ReadTxn, Text,
+    TextRef, Transact, Transaction, Update, XmlFragmentRef,
 };
 
 mod markup;
@@ -77,24 +76,10 @@ fn named(known: &[String]) -> String {
     format!("the roots {}", quoted.join(", "))
 }
 
-/// Merges a snapshot and the appends after it, in log order, into one Yjs v1 update.
-pub fn state<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, ExportError> {
-    let parts: Vec<_> = parts.into_iter().collect();
-    contained(|| {
-        let doc = replay(&parts)?;
-        Ok(doc.transact().encode_diff_v1(&StateVector::default()))
-    })
-}
-
-/// The lib0 v1 state vector of a Yjs v1 state.
-pub fn state_vector(state: &[u8]) -> Result<Vec<u8>, ExportError> {
-    contained(|| Ok(replay(&[state])?.transact().state_vector().encode_v1()))
-}
-
 /// Reads a Yjs v1 state as one JSON object, a key per root.
 pub fn json(state: &[u8]) -> Result<Json, ExportError> {
     contained(|| {
-        let doc = replay(&[state])?;
+        let doc = replay(state)?;
         let transaction = doc.transact();
         let mut object = JsonMap::new();
         for (name, root) in roots(&transaction) {
@@ -109,7 +94,7 @@ pub fn json(state: &[u8]) -> Result<Json, ExportError> {
 /// Without a name it is the only root that holds either; a document without content reads as "".
 pub fn text(state: &[u8], name: Option<&str>) -> Result<String, ExportError> {
     contained(|| {
-        let doc = replay(&[state])?;
+        let doc = replay(state)?;
         let transaction = doc.transact();
         let roots = roots(&transaction);
         let known = || roots.iter().map(|(name, _)| name.clone()).collect();
@@ -193,22 +178,19 @@ impl Root {
     }
 }
 
-/// Builds a fresh replica from updates in log order. They come from the store and were admitted
-/// before they got there.
-fn replay(parts: &[&[u8]]) -> Result<Doc, ExportError> {
+/// Builds a fresh replica. The state comes from the store and was admitted before it got there.
+fn replay(state: &[u8]) -> Result<Doc, ExportError> {
     let unreadable = |error: &dyn std::fmt::Display| ExportError::Unreadable(error.to_string());
     // The client id is never used: nothing is written through this replica.
     let doc = Doc::with_options(Options {
         offset_kind: OffsetKind::Utf16,
         ..Options::with_client_id(yrs::ClientID::new(1))
     });
+    let update = Update::decode_v1(state).map_err(|error| unreadable(&error))?;
     let mut transaction = doc.transact_mut();
-    for part in parts {
-        let update = Update::decode_v1(part).map_err(|error| unreadable(&error))?;
-        transaction
-            .apply_update(update)
-            .map_err(|error| unreadable(&error))?;
-    }
+    transaction
+        .apply_update(update)
+        .map_err(|error| unreadable(&error))?;
     drop(transaction);
     Ok(doc)
 }

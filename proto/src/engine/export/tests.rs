@@ -4,8 +4,8 @@
 use serde_json::json;
 use yrs::types::Attrs;
 use yrs::{
-    Any, Array, ArrayPrelim, Doc, GetString, Map, MapPrelim, OffsetKind, Options, ReadTxn,
-    StateVector, Text, TextPrelim, Transact, Xml, XmlElementPrelim, XmlFragment, XmlTextPrelim,
+    Any, Array, ArrayPrelim, Doc, Map, MapPrelim, OffsetKind, Options, ReadTxn, StateVector, Text,
+    TextPrelim, Transact, Xml, XmlElementPrelim, XmlFragment, XmlTextPrelim,
 };
 
 use super::*;
@@ -111,30 +111,10 @@ fn text_takes_the_named_root_or_the_only_one() {
 }
 
 #[test]
-fn a_state_is_the_log_merged_in_order() {
-    let doc = doc();
-    let body = doc.get_or_insert_text("body");
-    let mut parts = Vec::new();
-    for word in ["one ", "two ", "three"] {
-        let before = doc.transact().state_vector();
-        body.push(&mut doc.transact_mut(), word);
-        parts.push(doc.transact().encode_diff_v1(&before));
-    }
-    let merged = state(parts.iter().map(Vec::as_slice)).unwrap();
-    assert_eq!(text(&merged, None).unwrap(), "one two three");
-    assert_eq!(body.get_string(&doc.transact()), "one two three");
-    assert_eq!(
-        state_vector(&merged).unwrap(),
-        doc.transact().state_vector().encode_v1()
-    );
-    assert_eq!(state([]).unwrap(), vec![0, 0]);
-}
-
-#[test]
 fn bytes_that_are_no_state_are_an_error() {
     for bytes in [&b""[..], b"\xff\xff\xff", b"\x01\x01"] {
         assert!(matches!(json(bytes), Err(ExportError::Unreadable(_))));
-        assert!(matches!(state([bytes]), Err(ExportError::Unreadable(_))));
+        assert!(matches!(text(bytes, None), Err(ExportError::Unreadable(_))));
     }
 }
 
