@@ -8,7 +8,9 @@
 //! ```
 
 pub mod actors;
+pub mod admin;
 pub mod clock;
+pub mod config;
 pub mod metrics;
 pub mod outbox;
 pub mod session;
