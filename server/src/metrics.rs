@@ -49,7 +49,10 @@ pub fn describe_documents() {
     describe_counter!(GAPS, "Updates with a part that needs what is not there");
     describe_counter!(REFUSED, "Input that was refused, by reason");
     describe_counter!(DENIED, "Writes that were answered with a denial");
-    describe_counter!(RESYNCS, "Sessions that fell behind and were brought up to date");
+    describe_counter!(
+        RESYNCS,
+        "Sessions that fell behind and were brought up to date"
+    );
     describe_counter!(PRESENCE_ECHOES, "Presence entries without news");
     describe_counter!(FRAMES_RELAYED, "Frames handed to sessions by broadcasts");
     describe_counter!(RESTARTS, "Document actors that were replaced");

@@ -23,7 +23,10 @@ impl Placement {
     /// Starts the threads; must be called inside an actix system.
     pub(super) fn start(threads: usize) -> Self {
         let arbiters = (0..threads.max(1)).map(|_| Arbiter::new()).collect();
-        Self { arbiters: Mutex::new(arbiters), abandoned: Mutex::new(0) }
+        Self {
+            arbiters: Mutex::new(arbiters),
+            abandoned: Mutex::new(0),
+        }
     }
 
     /// The index of a document's thread.
