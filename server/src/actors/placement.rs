@@ -10,7 +10,7 @@ use super::lock;
 
 /// Threads given up as stuck before the process refuses to hide it any longer: each one keeps its
 /// stack and whatever it was working on.
-pub(super) const ABANDONED_MAX: usize = 8;
+pub const ABANDONED_THREADS_MAX: usize = 8;
 
 /// The arbiters that documents are placed on.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Placement {
     /// Puts a new thread in the place of one that is stuck; false when too many were given up.
     pub(super) fn replace(&self, index: usize) -> bool {
         let mut abandoned = lock(&self.abandoned);
-        if *abandoned >= ABANDONED_MAX {
+        if *abandoned >= ABANDONED_THREADS_MAX {
             return false;
         }
         *abandoned += 1;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr};
 use bytes::Bytes;
-use driftless_proto::engine::{CloseReason, SessionId};
+use driftless_proto::engine::SessionId;
 use driftless_proto::name::DocumentName;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -154,18 +154,9 @@ impl Registry {
         self.0.placement.abandoned()
     }
 
-    /// Refuses new sessions and ends those there are, spread over `spread`.
-    pub async fn close_sessions(&self, spread: Duration) {
+    /// Refuses new sessions from now on; those there are go on until their sockets end.
+    pub fn refuse_sessions(&self) {
         self.0.closing.store(true, Ordering::Release);
-        let cells: Vec<_> = lock(&self.0.cells).values().cloned().collect();
-        let slots: Vec<_> = cells.iter().flat_map(|cell| cell.slots()).collect();
-        let pause = spread / u32::try_from(slots.len().max(1)).unwrap_or(u32::MAX);
-        for (_, slot) in slots {
-            slot.outbox.close(CloseReason::ShuttingDown);
-            if pause > Duration::from_micros(50) {
-                tokio::time::sleep(pause).await;
-            }
-        }
     }
 
     /// Resolves when every session left and all they sent was handed to the committer.
