@@ -1,16 +1,227 @@
-//! The names of the server's metrics, and what each of them counts. No labels by document.
+//! Every metric of the server: its name, its meaning, and the one place that records it.
 
-/// Seconds from the start of a commit until the store reported it durable (histogram).
+use std::time::Duration;
+
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+/// Updates that brought something new.
+pub const UPDATES_APPLIED: &str = "driftless_updates_applied_total";
+/// Transactions that updates were applied in; updates per transaction is the merge ratio.
+pub const TRANSACTIONS: &str = "driftless_apply_transactions_total";
+/// Updates that brought nothing new.
+pub const UPDATES_DUPLICATE: &str = "driftless_updates_duplicate_total";
+/// Updates with a part that needs what is not there.
+pub const GAPS: &str = "driftless_gaps_total";
+/// Input that was refused, by reason.
+pub const REFUSED: &str = "driftless_refused_total";
+/// Writes that were answered with a denial.
+pub const DENIED: &str = "driftless_denied_total";
+/// Sessions that fell behind and were brought up to date.
+pub const RESYNCS: &str = "driftless_resyncs_total";
+/// Presence entries without news.
+pub const PRESENCE_ECHOES: &str = "driftless_presence_echoes_total";
+/// Frames handed to sessions by broadcasts.
+pub const FRAMES_RELAYED: &str = "driftless_frames_relayed_total";
+/// Document actors that were replaced.
+pub const RESTARTS: &str = "driftless_document_restarts_total";
+/// Document actors that were stuck.
+pub const STUCK: &str = "driftless_document_stuck_total";
+/// Documents that were frozen.
+pub const QUARANTINES: &str = "driftless_document_quarantines_total";
+/// Documents that left memory.
+pub const EVICTIONS: &str = "driftless_document_evictions_total";
+/// Documents that could not be loaded.
+pub const LOAD_FAILURES: &str = "driftless_document_load_failures_total";
+/// Documents in memory, by state.
+pub const DOCUMENTS: &str = "driftless_documents";
+/// Sessions attached to documents.
+pub const SESSIONS: &str = "driftless_sessions";
+/// About how much memory replicas take.
+pub const RESIDENT_BYTES: &str = "driftless_documents_resident_bytes";
+/// Messages that wait in front of documents.
+pub const MAILBOX_MESSAGES: &str = "driftless_mailbox_messages";
+/// Bytes that wait in front of documents.
+pub const MAILBOX_BYTES: &str = "driftless_mailbox_bytes";
+
+/// Describes the metrics of documents to the recorder.
+pub fn describe_documents() {
+    describe_counter!(UPDATES_APPLIED, "Updates that brought something new");
+    describe_counter!(TRANSACTIONS, "Transactions that updates were applied in");
+    describe_counter!(UPDATES_DUPLICATE, "Updates that brought nothing new");
+    describe_counter!(GAPS, "Updates with a part that needs what is not there");
+    describe_counter!(REFUSED, "Input that was refused, by reason");
+    describe_counter!(DENIED, "Writes that were answered with a denial");
+    describe_counter!(
+        RESYNCS,
+        "Sessions that fell behind and were brought up to date"
+    );
+    describe_counter!(PRESENCE_ECHOES, "Presence entries without news");
+    describe_counter!(FRAMES_RELAYED, "Frames handed to sessions by broadcasts");
+    describe_counter!(RESTARTS, "Document actors that were replaced");
+    describe_counter!(STUCK, "Document actors that were stuck");
+    describe_counter!(QUARANTINES, "Documents that were frozen");
+    describe_counter!(EVICTIONS, "Documents that left memory");
+    describe_counter!(LOAD_FAILURES, "Documents that could not be loaded");
+    describe_gauge!(DOCUMENTS, "Documents in memory, by state");
+    describe_gauge!(SESSIONS, "Sessions attached to documents");
+    describe_gauge!(RESIDENT_BYTES, "About how much memory replicas take");
+    describe_gauge!(MAILBOX_MESSAGES, "Messages that wait in front of documents");
+    describe_gauge!(MAILBOX_BYTES, "Bytes that wait in front of documents");
+}
+
+pub(crate) fn updates_applied(updates: usize) {
+    counter!(UPDATES_APPLIED).increment(updates as u64);
+    counter!(TRANSACTIONS).increment(1);
+}
+
+pub(crate) fn duplicate() {
+    counter!(UPDATES_DUPLICATE).increment(1);
+}
+
+pub(crate) fn gap() {
+    counter!(GAPS).increment(1);
+}
+
+pub(crate) fn refused(reason: &'static str) {
+    counter!(REFUSED, "reason" => reason).increment(1);
+}
+
+pub(crate) fn denied() {
+    counter!(DENIED).increment(1);
+}
+
+pub(crate) fn resynced() {
+    counter!(RESYNCS).increment(1);
+}
+
+pub(crate) fn presence_echo() {
+    counter!(PRESENCE_ECHOES).increment(1);
+}
+
+pub(crate) fn frames_relayed(frames: u64) {
+    counter!(FRAMES_RELAYED).increment(frames);
+}
+
+pub(crate) fn restarted() {
+    counter!(RESTARTS).increment(1);
+}
+
+pub(crate) fn stuck() {
+    counter!(STUCK).increment(1);
+}
+
+pub(crate) fn quarantined() {
+    counter!(QUARANTINES).increment(1);
+}
+
+pub(crate) fn evicted() {
+    counter!(EVICTIONS).increment(1);
+}
+
+pub(crate) fn load_failed() {
+    counter!(LOAD_FAILURES).increment(1);
+}
+
+/// What the supervisor sees on one look.
+#[derive(Debug, Default)]
+pub(crate) struct DocumentGauges {
+    pub(crate) documents: u64,
+    pub(crate) idle: u64,
+    pub(crate) sessions: u64,
+    pub(crate) resident_bytes: u64,
+    pub(crate) mailbox_messages: u64,
+    pub(crate) mailbox_bytes: u64,
+}
+
+impl DocumentGauges {
+    pub(crate) fn publish(&self) {
+        gauge!(DOCUMENTS, "state" => "idle").set(self.idle as f64);
+        gauge!(DOCUMENTS, "state" => "active").set((self.documents - self.idle) as f64);
+        gauge!(SESSIONS).set(self.sessions as f64);
+        gauge!(RESIDENT_BYTES).set(self.resident_bytes as f64);
+        gauge!(MAILBOX_MESSAGES).set(self.mailbox_messages as f64);
+        gauge!(MAILBOX_BYTES).set(self.mailbox_bytes as f64);
+    }
+}
+
+// Connections (adapters). Sockets keep handles of the busy ones, so they are recorded there.
+
+/// Open WebSocket connections.
+pub const CONNECTIONS: &str = "driftless_connections";
+/// Requests for a connection that were turned away, by reason.
+pub const CONNECTIONS_REFUSED: &str = "driftless_connections_refused_total";
+/// Ended connections, by who ended them (server, peer, or lost) and the server's close code.
+pub const CONNECTIONS_CLOSED: &str = "driftless_connections_closed_total";
+/// WebSocket messages from clients.
+pub const FRAMES_RECEIVED: &str = "driftless_frames_received_total";
+/// WebSocket frames to clients.
+pub const FRAMES_SENT: &str = "driftless_frames_sent_total";
+/// Bytes from clients after the handshake.
+pub const BYTES_RECEIVED: &str = "driftless_received_bytes_total";
+/// Bytes to clients, the handshake's answer included.
+pub const BYTES_SENT: &str = "driftless_sent_bytes_total";
+
+/// Describes the metrics of connections to the recorder.
+pub fn describe_connections() {
+    describe_gauge!(CONNECTIONS, "Open WebSocket connections");
+    describe_counter!(CONNECTIONS_REFUSED, "Requests for a connection turned away");
+    describe_counter!(
+        CONNECTIONS_CLOSED,
+        "Ended connections, by who ended them and code"
+    );
+    describe_counter!(FRAMES_RECEIVED, "WebSocket messages from clients");
+    describe_counter!(FRAMES_SENT, "WebSocket frames to clients");
+    describe_counter!(BYTES_RECEIVED, Unit::Bytes, "Bytes from clients");
+    describe_counter!(BYTES_SENT, Unit::Bytes, "Bytes to clients");
+}
+
+pub(crate) fn connection_refused(reason: &'static str) {
+    counter!(CONNECTIONS_REFUSED, "reason" => reason).increment(1);
+}
+
+/// `code` is one of the server's own: what peers invent is no label, their number is unbounded.
+pub(crate) fn connection_closed(by: &'static str, code: Option<u16>) {
+    let code = code.map_or(String::new(), |code| code.to_string());
+    counter!(CONNECTIONS_CLOSED, "by" => by, "code" => code).increment(1);
+}
+
+// Commits (store).
+
+/// Seconds from the start of a commit until the store reported it durable.
 pub const COMMIT_SECONDS: &str = "driftless_commit_seconds";
-
-/// Appends in a committed batch (histogram).
+/// Appends in a committed batch.
 pub const COMMIT_BATCH_APPENDS: &str = "driftless_commit_batch_appends";
-
-/// Bytes of appends that wait for their commit or are in it (gauge).
+/// Bytes of appends that wait for their commit or are in it.
 pub const COMMIT_QUEUE_BYTES: &str = "driftless_commit_queue_bytes";
-
-/// Commits that failed, by `kind` of error; most are retried (counter).
+/// Commits that failed, by kind of error; most are retried.
 pub const COMMIT_FAILURES: &str = "driftless_commit_failures_total";
-
-/// Appends that were refused for good, by `reason` (counter).
+/// Appends that were refused for good, by reason.
 pub const COMMIT_REFUSALS: &str = "driftless_commit_refusals_total";
+
+/// Describes the metrics of the store to the recorder.
+pub fn describe_store() {
+    describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "Time of a commit");
+    describe_histogram!(COMMIT_BATCH_APPENDS, "Appends in a committed batch");
+    describe_gauge!(COMMIT_QUEUE_BYTES, Unit::Bytes, "Appends not yet durable");
+    describe_counter!(COMMIT_FAILURES, "Commits that failed, by kind of error");
+    describe_counter!(COMMIT_REFUSALS, "Appends refused for good, by reason");
+}
+
+pub(crate) fn committed(appends: usize, took: Duration) {
+    histogram!(COMMIT_SECONDS).record(took.as_secs_f64());
+    histogram!(COMMIT_BATCH_APPENDS).record(appends as f64);
+}
+
+pub(crate) fn commit_queue(bytes: u64) {
+    gauge!(COMMIT_QUEUE_BYTES).set(bytes as f64);
+}
+
+pub(crate) fn commit_failed(kind: &'static str) {
+    counter!(COMMIT_FAILURES, "kind" => kind).increment(1);
+}
+
+pub(crate) fn commit_refused(reason: &'static str) {
+    counter!(COMMIT_REFUSALS, "reason" => reason).increment(1);
+}
