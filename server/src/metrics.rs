@@ -200,6 +200,11 @@ pub const COMMIT_FAILURES: &str = "driftless_commit_failures_total";
 /// Appends that were refused for good, by reason.
 pub const COMMIT_REFUSALS: &str = "driftless_commit_refusals_total";
 
+/// Snapshots that were built from stored data.
+pub const COMPACTIONS: &str = "driftless_compactions_total";
+/// Housekeeping that failed.
+pub const HOUSEKEEPING_FAILURES: &str = "driftless_housekeeping_failures_total";
+
 /// Describes the metrics of the store to the recorder.
 pub fn describe_store() {
     describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "Time of a commit");
@@ -207,6 +212,8 @@ pub fn describe_store() {
     describe_gauge!(COMMIT_QUEUE_BYTES, Unit::Bytes, "Appends not yet durable");
     describe_counter!(COMMIT_FAILURES, "Commits that failed, by kind of error");
     describe_counter!(COMMIT_REFUSALS, "Appends refused for good, by reason");
+    describe_counter!(COMPACTIONS, "Snapshots built from stored data");
+    describe_counter!(HOUSEKEEPING_FAILURES, "Housekeeping that failed");
 }
 
 pub(crate) fn committed(appends: usize, took: Duration) {
@@ -224,4 +231,12 @@ pub(crate) fn commit_failed(kind: &'static str) {
 
 pub(crate) fn commit_refused(reason: &'static str) {
     counter!(COMMIT_REFUSALS, "reason" => reason).increment(1);
+}
+
+pub(crate) fn compacted() {
+    counter!(COMPACTIONS).increment(1);
+}
+
+pub(crate) fn housekeeping_failed() {
+    counter!(HOUSEKEEPING_FAILURES).increment(1);
 }
