@@ -127,11 +127,21 @@ fn admit_parts(
     } = known;
     let held = |client| vector.get(client);
     let mut walk = Walk::new(update, parts, limits.nesting_max, held);
+    let mut overwritten = Vec::new();
     while let Some(step) = walk.next()? {
-        places.put(&step)?;
+        if places.put(&step)? {
+            overwritten.push((step.client, step.read.clock, step.read.end_clock()));
+        }
     }
     let reached = |client| walk.reached(client);
     let deletes = Deletes::read(update, parts.deletes, deleted, reached)?;
+    let is_deleted = |&(client, from, to): &(ClientId, Clock, Clock)| {
+        let mut alive = deleted.missing(client, from, to);
+        alive.all(|part| deletes.new.contains(client, part))
+    };
+    if !overwritten.iter().all(is_deleted) {
+        return Err(Refusal::LongValue);
+    }
 
     let mut wants = deletes.wants;
     let mut advances = Vec::with_capacity(walk.cursors.len());

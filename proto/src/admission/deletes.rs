@@ -72,6 +72,13 @@ impl DeleteSet {
         })
     }
 
+    /// Whether all of `range` of `client` is in the set.
+    pub fn contains(&self, client: ClientId, range: Range<Clock>) -> bool {
+        self.missing(client, range.start, range.end)
+            .next()
+            .is_none()
+    }
+
     /// Adds everything in `other`.
     pub fn merge(&mut self, other: &Self) {
         for (client, range) in other.iter() {
@@ -81,11 +88,9 @@ impl DeleteSet {
 
     /// Whether every id of `other` is in the set.
     pub fn covers(&self, other: &Self) -> bool {
-        other.iter().all(|(client, range)| {
-            self.missing(client, range.start, range.end)
-                .next()
-                .is_none()
-        })
+        other
+            .iter()
+            .all(|(client, range)| self.contains(client, range))
     }
 
     /// All ranges, ascending by client and clock.
