@@ -219,7 +219,7 @@ struct Deletes {
     new: DeleteSet,
     /// Where ids end that do not exist yet.
     wants: StateVector,
-    /// Whether everything is new.
+    /// Whether everything is new and written as yrs and Yjs write it.
     is_whole: bool,
 }
 
@@ -235,7 +235,7 @@ impl Deletes {
             wants: StateVector::default(),
             is_whole: true,
         };
-        deletes::read(&mut Reader::at(update, position), |client, range| {
+        let is_canonical = deletes::read(&mut Reader::at(update, position), |client, range| {
             let existing = reached(client).min(range.end);
             if existing < range.end {
                 read.wants.raise_to(client, range.end);
@@ -248,6 +248,7 @@ impl Deletes {
             }
             read.is_whole &= held == 0;
         })?;
+        read.is_whole &= is_canonical;
         Ok(read)
     }
 }

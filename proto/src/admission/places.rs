@@ -205,9 +205,12 @@ impl Places {
 }
 
 /// The place between two neighbours; one that is gone tells nothing.
+///
+/// A key's values only ever follow each other: none is put in before another one.
 fn between(left: Option<Place>, right: Option<Place>) -> Result<Place, Refusal> {
     let known = |place: &Place| place.parent != GONE;
     match (left.filter(known), right.filter(known)) {
+        (_, Some(right)) if right.keyed => Err(Refusal::TornNeighbours),
         (Some(left), Some(right)) if (left.parent, left.keyed) != (right.parent, right.keyed) => {
             Err(Refusal::TornNeighbours)
         }
