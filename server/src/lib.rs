@@ -7,4 +7,13 @@
 //!  bytes ◀─ adapters ◀─ session queue ◀──────────────────────────────────────┴▶ send   to peers
 //! ```
 
+pub mod actors;
+pub mod admin;
+pub mod clock;
+pub mod config;
+pub mod logging;
+pub mod metrics;
+pub mod outbox;
+pub mod session;
+pub mod signals;
 pub mod store;

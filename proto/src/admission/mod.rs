@@ -1,1 +1,45 @@
 //! The gate for untrusted bytes: the only way from a peer's bytes to a replica.
+//!
+//! yrs trusts its input: a few hand-made bytes make it panic for ever, overflow the stack or read
+//! freed memory. So every update passes [`admit`] first, which
+//!
+//! 1. scans it without allocating by the input's own counts ([`scan`], [`content`]),
+//! 2. finds its largest part whose every need is met, in causal order ([`order`]),
+//! 3. checks where each item would live ([`places`]), so that no item names a parent that is no
+//!    type, ties two parents together or nests without end,
+//! 4. cuts away what the replica has, and hands back the bytes to log, to apply and to relay
+//!    ([`write`]).
+//!
+//! What cannot be met is a [`Gap`], to be asked for again; what no honest peer sends is a
+//! [`Refusal`], and leaves everything as it was.
+
+mod admit;
+mod checks;
+mod chunk;
+mod content;
+mod deletes;
+mod known;
+mod legacy;
+mod merge;
+mod order;
+mod places;
+mod presence;
+mod refusal;
+mod scan;
+mod structs;
+#[cfg(test)]
+mod tests;
+mod vector;
+mod write;
+
+pub use admit::{Admission, Admitted, Advance, Gap, Limits, admit};
+pub use chunk::{chunks, difference};
+pub use deletes::DeleteSet;
+pub use known::{Known, known_of};
+pub use merge::merge;
+pub use presence::{Entries, PresenceEntry, encode_entries, entries, is_valid_json};
+pub use refusal::Refusal;
+pub use vector::StateVector;
+
+/// The number of clocks a client may use: JavaScript and yrs compute in signed 32 bits.
+pub(crate) const CLOCK_MAX: u64 = 1 << 31;

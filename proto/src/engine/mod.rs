@@ -1,1 +1,34 @@
-//! The sans-I/O sync state machine.
+//! The sans-I/O sync state machine: the only place that applies updates.
+//!
+//! ```text
+//!  Input ─▶ Replica::handle ─▶ (staged) ─▶ Replica::flush ─▶ Effects
+//!             │ admission                    │ one transaction, one merged frame
+//!             ▼                              ▼
+//!           Known                          Crdt (yrs)
+//! ```
+//!
+//! A turn is any number of [`Replica::handle`] calls and one [`Replica::flush`]. At low load a turn
+//! holds one input and adds no latency; when the caller is behind, all that waits becomes one
+//! transaction and one outgoing frame. Nothing here returns an error: a harmful or malformed
+//! message becomes [`Effect::Close`].
+
+mod close;
+mod crdt;
+pub mod export;
+mod presence;
+mod relay;
+mod replica;
+mod serve;
+mod session;
+mod snapshot;
+mod state;
+mod types;
+mod writes;
+
+pub use close::CloseReason;
+pub use replica::Replica;
+pub use snapshot::{SnapshotError, build_snapshot};
+pub use types::{
+    Effect, Input, LoadError, Missed, Observation, Relay, ReplicaOptions, SessionId,
+    StoredDocument, Suspect, Writes,
+};

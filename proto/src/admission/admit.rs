@@ -1,0 +1,243 @@
+//! Admission: takes the part of an update whose every need is met, and says what is missing.
+
+use bytes::Bytes;
+
+use super::order::{Run, Walk};
+use super::scan::{Scan, scan};
+use super::write::{EncodedRun, write};
+use super::{DeleteSet, Known, Refusal, StateVector, deletes, legacy};
+use crate::wire::lib0::Reader;
+use crate::{ClientId, Clock};
+
+/// The most clients that a gap may name; honest gaps name one or a few.
+const GAP_CLIENTS_MAX: usize = 4096;
+
+/// Bounds for one update.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most bytes of an update.
+    pub update_bytes_max: usize,
+    /// How deep values and JSON may be nested; yrs reads them by recursion.
+    pub nesting_max: usize,
+}
+
+/// What became of an update.
+#[derive(Debug, Clone, Default)]
+pub struct Admission {
+    /// The new part whose needs are met; `None` when there is nothing new in it.
+    pub admitted: Option<Admitted>,
+    /// What was dropped because something it needs is missing.
+    pub gap: Option<Gap>,
+}
+
+/// The admitted part of an update: safe to apply to the replica that it was admitted for.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// A v1 update: the bytes to log, to apply and to relay.
+    pub update: Bytes,
+    /// How far each client comes by it.
+    pub advances: Vec<Advance>,
+    pub(super) runs: Vec<EncodedRun>,
+    pub(super) deletes: DeleteSet,
+}
+
+/// A client's clocks that an update brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advance {
+    /// The client whose structs they are.
+    pub client: ClientId,
+    /// The first new clock.
+    pub from: Clock,
+    /// The clock behind the last new one.
+    pub to: Clock,
+}
+
+/// What an update needs and neither it nor the replica has. Its sender's step 2 holds it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// For each client whose structs or deletes were dropped: the clock that has to be reached
+    /// before they count as admitted.
+    pub wants: Vec<(ClientId, Clock)>,
+}
+
+/// Admits the largest causally closed part of `update` that is new to `known`, and notes it there.
+///
+/// `tombstone` is the state vector of the document's deleted epochs. A refusal changes nothing.
+///
+/// # Errors
+/// What no honest peer sends, see [`Refusal`].
+pub fn admit(
+    update: &Bytes,
+    known: &mut Known,
+    tombstone: Option<&StateVector>,
+    limits: &Limits,
+) -> Result<Admission, Refusal> {
+    if update.len() > limits.update_bytes_max {
+        return Err(Refusal::TooLarge {
+            bytes: update.len(),
+            bytes_max: limits.update_bytes_max,
+        });
+    }
+    let mut update = update.clone();
+    let mut parts = scan(&update, limits.nesting_max)?;
+    if parts.has_json {
+        update = legacy::with_values(&update, &parts)?;
+        parts = scan(&update, limits.nesting_max)?;
+    }
+    if let Some(tombstone) = tombstone {
+        check_epoch(&update, &parts, tombstone)?;
+    }
+    let mark = known.places.mark();
+    let admission = admit_parts(&update, &parts, known, limits);
+    if admission.is_err() {
+        let Known { vector, places, .. } = known;
+        let clients = parts.sections.iter().map(|section| section.client);
+        places.rollback(mark, clients.map(|client| (client, vector.get(client))));
+    }
+    admission
+}
+
+/// Refuses an update with structs or deletes of a deleted epoch.
+fn check_epoch(update: &[u8], parts: &Scan, tombstone: &StateVector) -> Result<(), Refusal> {
+    let mut is_old = parts
+        .sections
+        .iter()
+        .any(|section| section.first_clock < tombstone.get(section.client));
+    deletes::read(&mut Reader::at(update, parts.deletes), |client, range| {
+        is_old |= range.start < tombstone.get(client);
+    })?;
+    if is_old {
+        Err(Refusal::Deleted)
+    } else {
+        Ok(())
+    }
+}
+
+/// Walks, judges and collects; on an error only `known.places` has changed.
+fn admit_parts(
+    update: &Bytes,
+    parts: &Scan,
+    known: &mut Known,
+    limits: &Limits,
+) -> Result<Admission, Refusal> {
+    let Known {
+        vector,
+        deleted,
+        places,
+    } = known;
+    let held = |client| vector.get(client);
+    let mut walk = Walk::new(update, parts, limits.nesting_max, held);
+    while let Some(step) = walk.next()? {
+        places.put(&step)?;
+    }
+    let reached = |client| walk.reached(client);
+    let deletes = Deletes::read(update, parts.deletes, deleted, reached)?;
+
+    let mut wants = deletes.wants;
+    let mut advances = Vec::with_capacity(walk.cursors.len());
+    for cursor in &walk.cursors {
+        let client = cursor.section.client;
+        if cursor.reached < cursor.section.end_clock {
+            wants.raise_to(client, cursor.section.end_clock);
+        }
+        if cursor.reached > cursor.from {
+            advances.push(Advance {
+                client,
+                from: cursor.from,
+                to: cursor.reached,
+            });
+        }
+    }
+    if wants.len() > GAP_CLIENTS_MAX {
+        return Err(Refusal::GapTooWide);
+    }
+    let gap = (!wants.is_empty()).then(|| Gap {
+        wants: wants.iter().collect(),
+    });
+    if advances.is_empty() && deletes.new.is_empty() {
+        return Ok(Admission {
+            admitted: None,
+            gap,
+        });
+    }
+    let runs = walk.cut();
+    let (bytes, runs) = if gap.is_none() && deletes.is_whole && is_whole(parts, &runs) {
+        (update.clone(), slices(update, &runs))
+    } else {
+        write(update, &runs, &deletes.new)?
+    };
+    for advance in &advances {
+        vector.raise_to(advance.client, advance.to);
+    }
+    deleted.merge(&deletes.new);
+    Ok(Admission {
+        admitted: Some(Admitted {
+            update: bytes,
+            advances,
+            runs,
+            deletes: deletes.new,
+        }),
+        gap,
+    })
+}
+
+/// Whether the runs are all that the sections hold, so that the update can stay as it is.
+fn is_whole(parts: &Scan, runs: &[(ClientId, Run)]) -> bool {
+    !parts.has_skips
+        && parts.sections.len() == runs.len()
+        && parts
+            .sections
+            .iter()
+            .zip(runs)
+            .all(|(section, (_, run))| run.count == section.count && run.offset == 0)
+}
+
+fn slices(update: &Bytes, runs: &[(ClientId, Run)]) -> Vec<EncodedRun> {
+    runs.iter()
+        .map(|&(client, run)| EncodedRun {
+            client,
+            clock: run.clock,
+            count: run.count,
+            bytes: update.slice(run.start as usize..run.end as usize),
+        })
+        .collect()
+}
+
+/// The delete set of an update, sorted by what is to become of it.
+struct Deletes {
+    /// Deletes of ids that exist and were not deleted.
+    new: DeleteSet,
+    /// Where ids end that do not exist yet.
+    wants: StateVector,
+    /// Whether everything is new.
+    is_whole: bool,
+}
+
+impl Deletes {
+    fn read(
+        update: &[u8],
+        position: usize,
+        deleted: &DeleteSet,
+        reached: impl Fn(ClientId) -> Clock,
+    ) -> Result<Self, Refusal> {
+        let mut read = Self {
+            new: DeleteSet::default(),
+            wants: StateVector::default(),
+            is_whole: true,
+        };
+        deletes::read(&mut Reader::at(update, position), |client, range| {
+            let existing = reached(client).min(range.end);
+            if existing < range.end {
+                read.wants.raise_to(client, range.end);
+                read.is_whole = false;
+            }
+            let mut held = existing.saturating_sub(range.start);
+            for part in deleted.missing(client, range.start, existing) {
+                held -= part.end - part.start;
+                read.new.insert(client, part.start, part.end);
+            }
+            read.is_whole &= held == 0;
+        })?;
+        Ok(read)
+    }
+}

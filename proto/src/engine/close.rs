@@ -1,0 +1,44 @@
+//! Why a session ends, free of any dialect; each edge maps it to its own codes.
+
+/// The reason that ends a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The peer sent bytes that are no message.
+    Malformed,
+    /// The peer sent an update that is well formed on the outside and harmful inside.
+    Refused,
+    /// A frame, update or presence entry is larger than its limit.
+    TooLarge,
+    /// The dialect does not know this kind of frame (for example text).
+    Unsupported,
+    /// The document was deleted; what the peer holds belongs to its past.
+    Deleted,
+    /// The document cannot be loaded right now.
+    Unavailable,
+    /// The store has been away for so long that no more edits can be held in memory.
+    StoreFull,
+    /// The server is stopping; another node or the restarted one will take over.
+    ShuttingDown,
+    /// The peer was silent for too long.
+    TimedOut,
+    /// A fault of the server; what was acknowledged is safe.
+    Internal,
+}
+
+impl CloseReason {
+    /// A stable label for metrics and logs.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Refused => "refused",
+            Self::TooLarge => "too_large",
+            Self::Unsupported => "unsupported",
+            Self::Deleted => "deleted",
+            Self::Unavailable => "unavailable",
+            Self::StoreFull => "store_full",
+            Self::ShuttingDown => "shutting_down",
+            Self::TimedOut => "timed_out",
+            Self::Internal => "internal",
+        }
+    }
+}

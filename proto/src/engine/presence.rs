@@ -1,0 +1,360 @@
+//! Presence of one document: who is here, carried by which sessions, until when.
+//!
+//! Acceptance follows y-protocols' `awareness.js`: an entry is news when its clock is higher, or
+//! equal and it takes a live entry away. y-websocket clients re-send every entry they hear; such
+//! an echo is dropped before its JSON is looked at and makes nobody a carrier.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::types::SessionId;
+use crate::ClientId;
+use crate::admission::{PresenceEntry, Refusal, encode_entries, entries, is_valid_json};
+
+/// How long the clock of a removed entry is remembered, so that a client which comes back with an
+/// old clock can be told to raise it. Twice the time after which peers forget it themselves.
+const REMOVED_MEMORY_MS: u64 = 60_000;
+
+/// The most entries of a document, removed ones included. 500 editors with a tab each are usual
+/// for a large meeting; beyond this, entries are ignored.
+const ENTRIES_MAX: usize = 10_000;
+
+/// How deep the JSON of an entry may nest; cursors nest three or four levels.
+const NESTING_MAX: usize = 64;
+
+/// Bounds and times, see [`super::ReplicaOptions`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PresenceOptions {
+    pub(super) timeout_ms: u64,
+    pub(super) grace_ms: u64,
+    pub(super) entry_bytes_max: usize,
+    pub(super) entries_max: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    clock: u32,
+    /// `None` once it was removed.
+    state: Option<Arc<str>>,
+    carriers: Vec<SessionId>,
+    /// When it was last news.
+    heard_ms: u64,
+    /// When it is removed although nobody said goodbye: its last carrier's socket broke.
+    leaves_ms: Option<u64>,
+}
+
+/// What one presence message leads to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Receipt {
+    /// Entries to send back to the sender as they are here.
+    pub(super) corrections: Vec<ClientId>,
+    /// Entries without news.
+    pub(super) echoes: usize,
+}
+
+/// Who made the changes of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Author {
+    Nobody,
+    One(SessionId),
+    Many,
+}
+
+/// The presence of one document.
+#[derive(Debug)]
+pub(super) struct Presence {
+    options: PresenceOptions,
+    entries: HashMap<ClientId, Entry>,
+    carried: HashMap<SessionId, BTreeSet<ClientId>>,
+    changed: BTreeSet<ClientId>,
+    author: Author,
+    deadline_ms: u64,
+}
+
+impl Presence {
+    pub(super) fn new(options: PresenceOptions) -> Self {
+        Self {
+            options,
+            entries: HashMap::new(),
+            carried: HashMap::new(),
+            changed: BTreeSet::new(),
+            author: Author::Nobody,
+            deadline_ms: u64::MAX,
+        }
+    }
+
+    /// Takes in a presence message. `first` says that it is the session's first one, which holds
+    /// the peer's own entry: a peer that reconnects takes its entry over with an unchanged clock.
+    pub(super) fn receive(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        first: bool,
+        update: &Bytes,
+    ) -> Result<Receipt, Refusal> {
+        let mut receipt = Receipt::default();
+        for entry in entries(update)? {
+            self.receive_entry(now_ms, session, first, &entry?, &mut receipt)?;
+        }
+        Ok(receipt)
+    }
+
+    fn receive_entry(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        first: bool,
+        entry: &PresenceEntry<'_>,
+        receipt: &mut Receipt,
+    ) -> Result<(), Refusal> {
+        match entry.state {
+            Some(state) => self.receive_state(now_ms, session, first, (entry, state), receipt),
+            None => {
+                self.receive_removal(now_ms, session, entry, receipt);
+                Ok(())
+            }
+        }
+    }
+
+    fn receive_state(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        first: bool,
+        (entry, state): (&PresenceEntry<'_>, &str),
+        receipt: &mut Receipt,
+    ) -> Result<(), Refusal> {
+        let client = entry.client;
+        if let Some(known) = self.entries.get_mut(&client)
+            && entry.clock <= known.clock
+        {
+            let live = known.state.is_some();
+            if live && first {
+                known.leaves_ms = None;
+                self.carry(session, client);
+            } else if !live && entry.clock == known.clock {
+                // Peers hold the removal at this clock too: the owner has to raise it.
+                receipt.corrections.push(client);
+            } else {
+                receipt.echoes += 1;
+            }
+            return Ok(());
+        }
+        if state.len() > self.options.entry_bytes_max {
+            let bytes_max = self.options.entry_bytes_max;
+            return Err(Refusal::TooLarge {
+                bytes: state.len(),
+                bytes_max,
+            });
+        }
+        if !is_valid_json(state, NESTING_MAX) {
+            return Err(Refusal::InvalidJson);
+        }
+        if !self.entries.contains_key(&client) && self.entries.len() >= ENTRIES_MAX {
+            receipt.echoes += 1;
+            return Ok(());
+        }
+        self.carry(session, client);
+        let carried = self.carried.get(&session).map_or(0, BTreeSet::len);
+        if carried > self.options.entries_max {
+            let bytes_max = self.options.entries_max;
+            return Err(Refusal::TooLarge {
+                bytes: carried,
+                bytes_max,
+            });
+        }
+        let known = self.entry(client);
+        known.clock = entry.clock;
+        known.state = Some(Arc::from(state));
+        known.heard_ms = now_ms;
+        known.leaves_ms = None;
+        self.deadline_ms = self.deadline_ms.min(now_ms + self.options.timeout_ms);
+        self.mark(client, session);
+        Ok(())
+    }
+
+    /// A `null`: the owner's goodbye, or a peer that believes an entry to be gone.
+    fn receive_removal(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        entry: &PresenceEntry<'_>,
+        receipt: &mut Receipt,
+    ) {
+        let client = entry.client;
+        let Some(known) = self.entries.get_mut(&client) else {
+            receipt.echoes += 1;
+            return;
+        };
+        if known.state.is_none() || entry.clock < known.clock {
+            receipt.echoes += 1;
+            return;
+        }
+        let carries = known.carriers.contains(&session);
+        let carried_by_others = known.carriers.iter().any(|carrier| *carrier != session);
+        // Only an owner raises the clock of its own goodbye; sibling tabs repeat it unchanged.
+        let goodbye = carries && entry.clock > known.clock;
+        if carried_by_others && !goodbye {
+            known.carriers.retain(|carrier| *carrier != session);
+            self.drop_carried(session, client);
+            receipt.corrections.push(client);
+            return;
+        }
+        known.clock = entry.clock;
+        self.remove(now_ms, client);
+        self.mark(client, session);
+    }
+
+    /// Forgets a session. Entries that nobody else carries leave at once after a goodbye, and
+    /// after a grace time when the connection broke.
+    pub(super) fn detach(&mut self, now_ms: u64, session: SessionId, clean: bool) {
+        for client in self.carried.remove(&session).unwrap_or_default() {
+            let Some(known) = self.entries.get_mut(&client) else {
+                continue;
+            };
+            known.carriers.retain(|carrier| *carrier != session);
+            if !known.carriers.is_empty() || known.state.is_none() {
+                continue;
+            }
+            if clean || self.options.grace_ms == 0 {
+                self.remove(now_ms, client);
+                self.mark(client, session);
+            } else {
+                let leaves_ms = now_ms + self.options.grace_ms;
+                known.leaves_ms = Some(leaves_ms);
+                self.deadline_ms = self.deadline_ms.min(leaves_ms);
+            }
+        }
+    }
+
+    /// Removes what expired or whose grace time is over.
+    pub(super) fn tick(&mut self, now_ms: u64) {
+        if now_ms < self.deadline_ms {
+            return;
+        }
+        let timeout_ms = self.options.timeout_ms;
+        let gone: Vec<ClientId> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.state.is_some() && entry.ends_ms(timeout_ms) <= now_ms)
+            .map(|(client, _)| *client)
+            .collect();
+        for client in gone {
+            self.remove(now_ms, client);
+            self.changed.insert(client);
+            self.author = Author::Many;
+        }
+        self.entries
+            .retain(|_, entry| entry.state.is_some() || entry.ends_ms(timeout_ms) > now_ms);
+        self.deadline_ms = self
+            .entries
+            .values()
+            .map(|entry| entry.ends_ms(timeout_ms))
+            .min()
+            .unwrap_or(u64::MAX);
+    }
+
+    /// When [`Self::tick`] has something to do, in milliseconds; `u64::MAX` for never.
+    pub(super) fn deadline_ms(&self) -> u64 {
+        self.deadline_ms
+    }
+
+    /// The changes of this turn, and their author if there was only one.
+    pub(super) fn take_changes(&mut self) -> Option<(Bytes, Option<SessionId>)> {
+        if self.changed.is_empty() {
+            return None;
+        }
+        let changed = std::mem::take(&mut self.changed);
+        let author = match std::mem::replace(&mut self.author, Author::Nobody) {
+            Author::One(session) => Some(session),
+            Author::Nobody | Author::Many => None,
+        };
+        Some((self.encode(changed), author))
+    }
+
+    /// Everyone who is here; `None` when nobody is.
+    pub(super) fn everyone(&self) -> Option<Bytes> {
+        let live: Vec<ClientId> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.state.is_some())
+            .map(|(client, _)| *client)
+            .collect();
+        (!live.is_empty()).then(|| self.encode(live))
+    }
+
+    /// The entries of these clients as they are here.
+    pub(super) fn encode(&self, clients: impl IntoIterator<Item = ClientId>) -> Bytes {
+        let list: Vec<PresenceEntry<'_>> = clients
+            .into_iter()
+            .filter_map(|client| {
+                let entry = self.entries.get(&client)?;
+                Some(PresenceEntry {
+                    client,
+                    clock: entry.clock,
+                    state: entry.state.as_deref(),
+                })
+            })
+            .collect();
+        encode_entries(list.into_iter())
+    }
+
+    fn entry(&mut self, client: ClientId) -> &mut Entry {
+        self.entries.entry(client).or_insert_with(|| Entry {
+            clock: 0,
+            state: None,
+            carriers: Vec::new(),
+            heard_ms: 0,
+            leaves_ms: None,
+        })
+    }
+
+    fn carry(&mut self, session: SessionId, client: ClientId) {
+        let entry = self.entry(client);
+        if !entry.carriers.contains(&session) {
+            entry.carriers.push(session);
+        }
+        self.carried.entry(session).or_default().insert(client);
+    }
+
+    fn drop_carried(&mut self, session: SessionId, client: ClientId) {
+        if let Some(carried) = self.carried.get_mut(&session) {
+            carried.remove(&client);
+        }
+    }
+
+    fn remove(&mut self, now_ms: u64, client: ClientId) {
+        let Some(entry) = self.entries.get_mut(&client) else {
+            return;
+        };
+        entry.state = None;
+        entry.leaves_ms = None;
+        entry.heard_ms = now_ms;
+        for session in std::mem::take(&mut entry.carriers) {
+            self.drop_carried(session, client);
+        }
+        self.deadline_ms = self.deadline_ms.min(now_ms + REMOVED_MEMORY_MS);
+    }
+
+    fn mark(&mut self, client: ClientId, session: SessionId) {
+        self.changed.insert(client);
+        self.author = match self.author {
+            Author::Nobody => Author::One(session),
+            Author::One(other) if other == session => Author::One(session),
+            Author::One(_) | Author::Many => Author::Many,
+        };
+    }
+}
+
+impl Entry {
+    /// When this entry is to be removed, or forgotten if it was removed before.
+    fn ends_ms(&self, timeout_ms: u64) -> u64 {
+        match (&self.state, self.leaves_ms) {
+            (None, _) => self.heard_ms + REMOVED_MEMORY_MS,
+            (Some(_), None) => self.heard_ms + timeout_ms,
+            (Some(_), Some(leaves_ms)) => leaves_ms.min(self.heard_ms + timeout_ms),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What peers hear: broadcasts, what waits for commits, and who fell behind.
+
+use std::sync::Arc;
+
+use super::replica::Replica;
+use super::session::Phase;
+use super::types::{Effect, Missed, Observation, Relay, SessionId};
+use crate::admission::{Advance, StateVector};
+use crate::wire::Outbound;
+
+/// An effect that waits for the commit of `version` (`relay = durable`).
+#[derive(Debug)]
+pub(super) struct Gated {
+    pub(super) version: u64,
+    effect: Effect,
+    /// What a broadcast adds to a peer's state.
+    advances: Vec<Advance>,
+}
+
+impl Replica {
+    pub(super) fn broadcast(
+        &mut self,
+        except: Option<SessionId>,
+        message: Outbound,
+        advances: Vec<Advance>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let to = self.live_sessions();
+        if to.is_empty() {
+            return;
+        }
+        let relay = self.next_relay;
+        self.next_relay += 1;
+        self.emit(
+            Effect::Broadcast {
+                relay,
+                to,
+                except,
+                message,
+            },
+            advances,
+            effects,
+        );
+    }
+
+    fn live_sessions(&mut self) -> Arc<[SessionId]> {
+        let sessions = &self.sessions;
+        let live = self.live.get_or_insert_with(|| {
+            sessions
+                .iter()
+                .filter(|(_, peer)| peer.is_live())
+                .map(|(id, _)| *id)
+                .collect()
+        });
+        live.clone()
+    }
+
+    /// Emits what is derived from the document: at once, or after the commit of all it shows.
+    pub(super) fn emit(
+        &mut self,
+        effect: Effect,
+        advances: Vec<Advance>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let version = self.version;
+        if self.options.relay == Relay::Durable && version > self.durable_version {
+            self.gated.push_back(Gated {
+                version,
+                effect,
+                advances,
+            });
+        } else {
+            self.release(effect, advances, effects);
+        }
+    }
+
+    fn release(&mut self, effect: Effect, advances: Vec<Advance>, effects: &mut Vec<Effect>) {
+        if let Effect::Broadcast { relay, .. } = effect {
+            self.turn_relays.push((relay, advances));
+        }
+        effects.push(effect);
+    }
+
+    pub(super) fn release_gated(&mut self, effects: &mut Vec<Effect>) {
+        while let Some(first) = self.gated.front()
+            && first.version <= self.durable_version
+        {
+            if let Some(Gated {
+                effect, advances, ..
+            }) = self.gated.pop_front()
+            {
+                self.release(effect, advances, effects);
+            }
+        }
+    }
+
+    pub(super) fn relay_presence(&mut self, effects: &mut Vec<Effect>) {
+        let Some((entries, author)) = self.presence.take_changes() else {
+            return;
+        };
+        let to = self.live_sessions();
+        if !to.is_empty() {
+            let relay = self.next_relay;
+            self.next_relay += 1;
+            let message = Outbound::Presence { entries };
+            self.release(
+                Effect::Broadcast {
+                    relay,
+                    to,
+                    except: author,
+                    message,
+                },
+                Vec::new(),
+                effects,
+            );
+        }
+    }
+
+    /// A session's queue is full: it hears nothing more until it drained, and is then sent what it
+    /// missed.
+    pub(super) fn overflow(
+        &mut self,
+        session: SessionId,
+        missed: Missed,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(peer) = self.sessions.get(&session) else {
+            return;
+        };
+        if peer.is_live() {
+            let vector = match missed {
+                Missed::State => peer.base.clone(),
+                Missed::Relay(first) => Arc::new(self.vector_before(first)),
+                Missed::Reply => Arc::new(self.vector_before(u64::MAX)),
+            };
+            self.set_phase(
+                session,
+                Phase::Behind {
+                    vector,
+                    patience_ms: None,
+                },
+            );
+            effects.push(Effect::Observed(Observation::Resynced));
+        }
+        effects.push(Effect::NotifyDrained { session });
+    }
+
+    /// What a peer has that received every broadcast before this one of the current turn.
+    fn vector_before(&self, first: u64) -> StateVector {
+        let mut vector = self.state.known.vector.clone();
+        let missed = self
+            .turn_relays
+            .iter()
+            .filter(|(number, _)| *number >= first);
+        let waiting = self.gated.iter().map(|gated| &gated.advances);
+        for advance in missed
+            .map(|(_, advances)| advances)
+            .chain(waiting)
+            .flatten()
+        {
+            vector.lower_to(advance.client, advance.from);
+        }
+        vector
+    }
+
+    pub(super) fn set_phase(&mut self, session: SessionId, phase: Phase) {
+        if let Some(peer) = self.sessions.get_mut(&session) {
+            if peer.is_live() != matches!(phase, Phase::Live) {
+                self.live = None;
+            }
+            peer.phase = phase;
+            self.listeners.remove(&session);
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! The replica of one document: its state, its peers, and the turn that turns inputs into effects.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::close::CloseReason;
+use super::presence::{Presence, PresenceOptions};
+use super::relay::Gated;
+use super::session::{Phase, Session};
+use super::state::State;
+use super::types::{
+    Effect, Input, LoadError, Observation, ReplicaOptions, SessionId, StoredDocument, Suspect,
+    Writes,
+};
+use crate::admission::{Admitted, Advance, Limits, Refusal, StateVector};
+use crate::wire::{Message, Outbound};
+
+/// How long a peer may be silent about what it has before it is served like a listener that
+/// never asks. Honest clients send step 1 in their first packet.
+const LISTENER_PATIENCE_MS: u64 = 1_000;
+
+/// How deep JSON and other values may nest inside one struct; yrs reads them by recursion.
+const VALUE_NESTING_MAX: usize = 64;
+
+/// How long the answer to a save probe may wait for the commit. y-sweet's client reconnects when
+/// 3 s pass without any message.
+const PROBE_PATIENCE_MS: u64 = 1_000;
+
+/// An update that was admitted in this turn and is not applied yet.
+#[derive(Debug)]
+pub(super) struct Staged {
+    pub(super) session: SessionId,
+    pub(super) admitted: Admitted,
+}
+
+/// The in-memory copy of one document, with its peers. A value without a runtime: the caller
+/// performs the effects and says what time it is.
+#[derive(Debug)]
+pub struct Replica {
+    pub(super) options: ReplicaOptions,
+    pub(super) limits: Limits,
+    pub(super) state: State,
+    pub(super) sessions: BTreeMap<SessionId, Session>,
+    pub(super) presence: Presence,
+    pub(super) writes: Writes,
+    /// Structs that broke this document before.
+    pub(super) banned: Vec<Advance>,
+    pub(super) staged: Vec<Staged>,
+    pub(super) staged_bytes: usize,
+    /// Sessions with an open gap.
+    pub(super) gapped: BTreeSet<SessionId>,
+    /// Sessions that wait for an ack.
+    pub(super) probing: BTreeSet<SessionId>,
+    /// Sessions with a question to answer at the end of the turn.
+    pub(super) asking: BTreeSet<SessionId>,
+    /// Sessions that are served when their patience ends.
+    pub(super) listeners: BTreeSet<SessionId>,
+    /// Receivers of broadcasts; rebuilt after a change.
+    pub(super) live: Option<Arc<[SessionId]>>,
+    /// The version of the newest append.
+    pub(super) version: u64,
+    pub(super) durable_version: u64,
+    pub(super) gated: VecDeque<Gated>,
+    /// The number of the next broadcast, and what those of this turn added.
+    pub(super) next_relay: u64,
+    pub(super) turn_relays: Vec<(u64, Vec<Advance>)>,
+    /// Set after a failure: nothing is touched any more.
+    dead: bool,
+}
+
+impl Replica {
+    /// A replica of a document that was never written.
+    pub fn empty(options: ReplicaOptions) -> Self {
+        Self::with_state(options, State::empty(None))
+    }
+
+    /// A replica from stored bytes; complete or an error, never a part.
+    pub fn load(options: ReplicaOptions, stored: &StoredDocument) -> Result<Self, LoadError> {
+        Ok(Self::with_state(options, State::load(stored)?))
+    }
+
+    fn with_state(options: ReplicaOptions, state: State) -> Self {
+        let limits = Limits {
+            update_bytes_max: options.update_bytes_max,
+            nesting_max: VALUE_NESTING_MAX,
+        };
+        let presence = Presence::new(PresenceOptions {
+            timeout_ms: options.presence_timeout_ms,
+            grace_ms: options.presence_grace_ms,
+            entry_bytes_max: options.presence_entry_bytes_max,
+            entries_max: options.presence_entries_max,
+        });
+        Self {
+            options,
+            limits,
+            state,
+            sessions: BTreeMap::new(),
+            presence,
+            writes: Writes::Open,
+            banned: Vec::new(),
+            staged: Vec::new(),
+            staged_bytes: 0,
+            gapped: BTreeSet::new(),
+            probing: BTreeSet::new(),
+            asking: BTreeSet::new(),
+            listeners: BTreeSet::new(),
+            live: None,
+            version: 0,
+            durable_version: 0,
+            gated: VecDeque::new(),
+            next_relay: 0,
+            turn_relays: Vec::new(),
+            dead: false,
+        }
+    }
+
+    /// Takes in one input. Effects that depend on the document come from [`Self::flush`].
+    pub fn handle(&mut self, now_ms: u64, input: Input, effects: &mut Vec<Effect>) {
+        if self.dead {
+            return;
+        }
+        match input {
+            Input::Attach { session } => self.attach(now_ms, session, effects),
+            Input::Receive { session, message } => self.receive(now_ms, session, message, effects),
+            Input::Detach { session, clean } => self.forget(now_ms, session, clean),
+            Input::Drained { session } => {
+                if self.sessions.contains_key(&session) {
+                    self.asking.insert(session);
+                }
+            }
+            Input::Overflow { session, missed } => self.overflow(session, missed, effects),
+            Input::Committed { version } => {
+                self.durable_version = self.durable_version.max(version);
+            }
+            Input::SetWrites { writes } => self.set_writes(writes),
+        }
+    }
+
+    /// Ends the turn: applies what was staged, relays it, answers what was asked and releases what
+    /// waited for commits.
+    pub fn flush(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        if self.dead {
+            return;
+        }
+        self.turn_relays.clear();
+        self.release_gated(effects);
+        if !self.apply_staged(effects) {
+            return;
+        }
+        self.tick(now_ms);
+        self.relay_presence(effects);
+        self.reask_gaps(now_ms, effects);
+        if !self.answer_asking(now_ms, effects) {
+            return;
+        }
+        self.answer_probes(now_ms, effects);
+    }
+
+    /// When [`Self::flush`] has something to do without an input, in milliseconds.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        let listeners = self
+            .listeners
+            .iter()
+            .filter_map(|id| match self.sessions.get(id)?.phase {
+                Phase::Behind { patience_ms, .. } => patience_ms,
+                Phase::CatchingUp { .. } | Phase::Live => None,
+            });
+        let probes = self
+            .probing
+            .iter()
+            .filter_map(|id| self.sessions.get(id)?.reply_by_ms());
+        let gaps = self.gapped.iter().filter_map(|id| {
+            let open = self.sessions.get(id)?.gap.as_ref()?;
+            (open.asked_revision != Some(self.state.revision)).then_some(open.ask_again_ms)
+        });
+        let earliest = listeners
+            .chain(probes)
+            .chain(gaps)
+            .min()
+            .unwrap_or(u64::MAX);
+        let deadline = earliest.min(self.presence.deadline_ms());
+        (deadline != u64::MAX).then_some(deadline)
+    }
+
+    /// The whole state as one v1 update; `None` when the document failed.
+    pub fn encode_state(&mut self) -> Option<Bytes> {
+        self.state.encode_whole().ok()
+    }
+
+    /// What the replica has of each client.
+    pub fn vector(&self) -> &StateVector {
+        &self.state.known.vector
+    }
+
+    /// The newest version, and the newest that is durable.
+    pub fn versions(&self) -> (u64, u64) {
+        (self.version, self.durable_version)
+    }
+
+    /// The sessions that the replica serves.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// About how large the encoded state is, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.state.size_bytes()
+    }
+
+    /// Drops what is kept only to serve several joiners at once.
+    pub fn forget_encodings(&mut self) {
+        self.state.forget_encodings();
+    }
+
+    /// Takes over a session whose former replica is gone: it is sent the whole state, since what
+    /// reached it is not known, and asked for what only it still has.
+    pub fn adopt(&mut self, session: SessionId, effects: &mut Vec<Effect>) {
+        let behind = Phase::Behind {
+            vector: Arc::new(StateVector::default()),
+            patience_ms: None,
+        };
+        self.sessions.insert(session, Session::new(behind));
+        self.live = None;
+        self.ask_step1(session, effects);
+        effects.push(Effect::NotifyDrained { session });
+    }
+
+    /// Refuses these structs from now on: they broke the document before.
+    pub fn ban(&mut self, range: Advance) {
+        self.banned.push(range);
+    }
+
+    fn attach(&mut self, now_ms: u64, session: SessionId, effects: &mut Vec<Effect>) {
+        let patience_ms = Some(now_ms + LISTENER_PATIENCE_MS);
+        let vector = Arc::new(self.state.known.vector.clone());
+        self.sessions.insert(
+            session,
+            Session::new(Phase::Behind {
+                vector,
+                patience_ms,
+            }),
+        );
+        self.listeners.insert(session);
+        self.live = None;
+        self.ask_step1(session, effects);
+        if let Some(entries) = self.presence.everyone() {
+            effects.push(Effect::Send {
+                to: session,
+                message: Outbound::Presence { entries },
+            });
+        }
+    }
+
+    /// Sends our own step 1.
+    pub(super) fn ask_step1(&mut self, session: SessionId, effects: &mut Vec<Effect>) {
+        let vector = self.state.known.vector.encode();
+        let send = Effect::Send {
+            to: session,
+            message: Outbound::SyncStep1 { vector },
+        };
+        self.emit(send, Vec::new(), effects);
+    }
+
+    fn receive(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        message: Message,
+        effects: &mut Vec<Effect>,
+    ) {
+        let newest = self.staged_version();
+        let Some(peer) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        match message {
+            Message::SyncStep1 { vector } => match StateVector::decode(&vector) {
+                Ok(vector) => self.receive_step1(now_ms, session, vector, effects),
+                Err(refusal) => self.refuse(now_ms, session, refusal, effects),
+            },
+            Message::SyncStep2 { update } => {
+                peer.answered = true;
+                self.receive_update(now_ms, session, &update, effects);
+                let version = self.staged_version();
+                if let Some(peer) = self.sessions.get_mut(&session) {
+                    peer.settle(version);
+                }
+            }
+            Message::Update { update } => self.receive_update(now_ms, session, &update, effects),
+            Message::Presence { entries } => {
+                self.receive_presence(now_ms, session, &entries, effects);
+            }
+            Message::QueryPresence => {
+                peer.asked_presence = true;
+                self.asking.insert(session);
+            }
+            Message::SaveProbe { version } => {
+                peer.probe(version, newest, now_ms + PROBE_PATIENCE_MS);
+                self.probing.insert(session);
+            }
+        }
+    }
+
+    fn receive_step1(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        vector: StateVector,
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_old = self.state.tombstone.as_ref().is_some_and(|tombstone| {
+            vector
+                .iter()
+                .any(|(client, clock)| clock > 0 && tombstone.get(client) > 0)
+        });
+        if is_old {
+            self.close(now_ms, session, CloseReason::Deleted, effects);
+        } else if let Some(peer) = self.sessions.get_mut(&session) {
+            peer.asked = Some(vector);
+            self.asking.insert(session);
+        }
+    }
+
+    fn receive_presence(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        entries: &Bytes,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(peer) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let first = !std::mem::replace(&mut peer.presence_seen, true);
+        match self.presence.receive(now_ms, session, first, entries) {
+            Ok(receipt) => {
+                if receipt.echoes > 0 {
+                    effects.push(Effect::Observed(Observation::PresenceEcho));
+                }
+                if !receipt.corrections.is_empty() {
+                    let entries = self.presence.encode(receipt.corrections);
+                    let message = Outbound::Presence { entries };
+                    effects.push(Effect::Send {
+                        to: session,
+                        message,
+                    });
+                }
+            }
+            Err(refusal) => self.refuse(now_ms, session, refusal, effects),
+        }
+    }
+
+    /// Ends a session because of what it sent.
+    pub(super) fn refuse(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        refusal: Refusal,
+        effects: &mut Vec<Effect>,
+    ) {
+        effects.push(Effect::Observed(Observation::Refused(refusal.reason())));
+        let reason = match refusal {
+            Refusal::Deleted => CloseReason::Deleted,
+            Refusal::TooLarge { .. } => CloseReason::TooLarge,
+            Refusal::Malformed(_) | Refusal::CountTooLarge => CloseReason::Malformed,
+            _ => CloseReason::Refused,
+        };
+        self.close(now_ms, session, reason, effects);
+    }
+
+    pub(super) fn close(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        reason: CloseReason,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.forget(now_ms, session, true);
+        effects.push(Effect::Close { session, reason });
+    }
+
+    fn forget(&mut self, now_ms: u64, session: SessionId, clean: bool) {
+        if self.sessions.remove(&session).is_none() {
+            return;
+        }
+        self.presence.detach(now_ms, session, clean);
+        for set in [
+            &mut self.gapped,
+            &mut self.probing,
+            &mut self.asking,
+            &mut self.listeners,
+        ] {
+            set.remove(&session);
+        }
+        self.live = None;
+    }
+
+    fn set_writes(&mut self, writes: Writes) {
+        if self.writes != writes {
+            self.writes = writes;
+            for peer in self.sessions.values_mut() {
+                peer.denied = false;
+            }
+        }
+    }
+
+    /// The version that everything handled so far will have.
+    pub(super) fn staged_version(&self) -> u64 {
+        self.version + self.staged.len() as u64
+    }
+
+    /// Applies what was staged; false when the replica died of it.
+    fn apply_staged(&mut self, effects: &mut Vec<Effect>) -> bool {
+        if self.staged.is_empty() {
+            return true;
+        }
+        let staged = std::mem::take(&mut self.staged);
+        self.staged_bytes = 0;
+        let (authors, parts): (Vec<SessionId>, Vec<Admitted>) = staged
+            .into_iter()
+            .map(|staged| (staged.session, staged.admitted))
+            .unzip();
+        let Ok(merged) = self.state.apply(&parts) else {
+            let suspects = authors
+                .into_iter()
+                .zip(parts)
+                .map(|(session, part)| Suspect {
+                    session,
+                    update: part.update,
+                    advances: part.advances,
+                });
+            return self.die(suspects.collect(), effects);
+        };
+        effects.push(Effect::Observed(Observation::Applied {
+            updates: parts.len(),
+        }));
+        let only = authors
+            .iter()
+            .all(|author| author == &authors[0])
+            .then_some(authors[0]);
+        let mut advances = Vec::with_capacity(parts.len());
+        for (session, part) in authors.into_iter().zip(parts) {
+            self.version += 1;
+            advances.extend(part.advances.iter().copied());
+            effects.push(Effect::Append {
+                version: self.version,
+                session,
+                update: part.update,
+            });
+        }
+        if let Some(update) = merged {
+            self.broadcast(only, Outbound::Update { update }, advances, effects);
+        }
+        true
+    }
+
+    pub(super) fn die(&mut self, suspects: Vec<Suspect>, effects: &mut Vec<Effect>) -> bool {
+        self.dead = true;
+        effects.push(Effect::Poisoned { suspects });
+        false
+    }
+}

@@ -1,0 +1,202 @@
+//! Bringing peers up to date: answers to step 1, parts of large states, resyncs, acks.
+
+use std::sync::Arc;
+
+use super::replica::Replica;
+use super::session::{Phase, Session};
+use super::types::{Effect, SessionId};
+use crate::admission::StateVector;
+use crate::wire::Outbound;
+
+impl Replica {
+    /// Moves what time alone moves: presence that expires, listeners whose patience ends.
+    pub(super) fn tick(&mut self, now_ms: u64) {
+        self.presence.tick(now_ms);
+        let sessions = &self.sessions;
+        let due = self.listeners.iter().filter(|id| {
+            sessions.get(id).is_some_and(|peer| {
+                matches!(peer.phase, Phase::Behind { patience_ms: Some(by_ms), .. } if by_ms <= now_ms)
+            })
+        });
+        self.asking.extend(due.copied());
+    }
+
+    /// Answers what was asked in this turn; false when the replica died of it.
+    pub(super) fn answer_asking(&mut self, now_ms: u64, effects: &mut Vec<Effect>) -> bool {
+        for session in std::mem::take(&mut self.asking) {
+            let Some(peer) = self.sessions.get_mut(&session) else {
+                continue;
+            };
+            let asks_presence = std::mem::take(&mut peer.asked_presence);
+            let served = match next_service(peer, now_ms) {
+                Service::State(from) => self.serve_state(session, from, effects),
+                Service::Part => {
+                    self.serve_part(session, effects);
+                    true
+                }
+                Service::Nothing => true,
+            };
+            if !served {
+                return false;
+            }
+            if asks_presence {
+                self.send_everyone(session, effects);
+            }
+        }
+        true
+    }
+
+    /// Sends a peer what it lacks beyond `from`; false when the replica died of it.
+    fn serve_state(
+        &mut self,
+        session: SessionId,
+        from: Arc<StateVector>,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let Ok(encoding) = self.state.encode(&from, self.options.chunk_bytes) else {
+            return self.die(Vec::new(), effects);
+        };
+        if let Some(peer) = self.sessions.get_mut(&session) {
+            peer.base = from;
+        }
+        if let [whole] = &encoding.parts[..] {
+            let message = Outbound::SyncStep2 {
+                update: whole.clone(),
+            };
+            self.emit(
+                Effect::Send {
+                    to: session,
+                    message,
+                },
+                Vec::new(),
+                effects,
+            );
+            self.go_live(session, effects);
+        } else {
+            let (parts, vector) = (encoding.parts, encoding.vector);
+            self.set_phase(
+                session,
+                Phase::CatchingUp {
+                    parts,
+                    next: 0,
+                    vector,
+                },
+            );
+            self.serve_part(session, effects);
+        }
+        true
+    }
+
+    /// Sends the next part of a large state; after the last one, what changed meanwhile is next.
+    fn serve_part(&mut self, session: SessionId, effects: &mut Vec<Effect>) {
+        let Some(peer) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let Phase::CatchingUp {
+            parts,
+            next,
+            vector,
+        } = &mut peer.phase
+        else {
+            return;
+        };
+        let Some(update) = parts.get(*next).cloned() else {
+            return;
+        };
+        *next += 1;
+        if *next == parts.len() {
+            peer.phase = Phase::Behind {
+                vector: vector.clone(),
+                patience_ms: None,
+            };
+        }
+        self.emit(
+            Effect::Send {
+                to: session,
+                message: Outbound::Update { update },
+            },
+            Vec::new(),
+            effects,
+        );
+        effects.push(Effect::NotifyDrained { session });
+    }
+
+    /// From here on the peer hears every change; it is told what it may have missed besides.
+    fn go_live(&mut self, session: SessionId, effects: &mut Vec<Effect>) {
+        let Some(peer) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let missed_replies = matches!(
+            peer.phase,
+            Phase::Behind {
+                patience_ms: None,
+                ..
+            }
+        );
+        let (answered, ack) = (peer.answered, peer.last_ack());
+        self.set_phase(session, Phase::Live);
+        if !missed_replies {
+            return;
+        }
+        self.send_everyone(session, effects);
+        if !answered {
+            self.ask_step1(session, effects);
+        }
+        if let Some(version) = ack {
+            effects.push(Effect::Send {
+                to: session,
+                message: Outbound::Saved { version },
+            });
+        }
+    }
+
+    fn send_everyone(&self, session: SessionId, effects: &mut Vec<Effect>) {
+        if let Some(entries) = self.presence.everyone() {
+            effects.push(Effect::Send {
+                to: session,
+                message: Outbound::Presence { entries },
+            });
+        }
+    }
+
+    /// Sends the acks whose commits are done, or whose peers waited long enough.
+    pub(super) fn answer_probes(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        if self.probing.is_empty() {
+            return;
+        }
+        let durable_version = self.durable_version;
+        let sessions = &mut self.sessions;
+        self.probing.retain(|id| {
+            let Some(peer) = sessions.get_mut(id) else {
+                return false;
+            };
+            if let Some(version) = peer.due_ack(now_ms, durable_version) {
+                let message = Outbound::Saved { version };
+                effects.push(Effect::Send { to: *id, message });
+            }
+            peer.awaits_ack()
+        });
+    }
+}
+
+/// What a peer that asked is sent next.
+enum Service {
+    State(Arc<StateVector>),
+    Part,
+    Nothing,
+}
+
+fn next_service(peer: &mut Session, now_ms: u64) -> Service {
+    if let Some(asked) = peer.asked.take() {
+        return Service::State(Arc::new(asked));
+    }
+    match &peer.phase {
+        Phase::Behind {
+            patience_ms: Some(by_ms),
+            ..
+        } if *by_ms > now_ms => Service::Nothing,
+        Phase::Behind { vector, .. } => Service::State(vector.clone()),
+        Phase::CatchingUp { .. } => Service::Part,
+        Phase::Live => Service::Nothing,
+    }
+}

@@ -1,0 +1,232 @@
+//! What enters and leaves the engine: inputs, effects, observations and options.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::close::CloseReason;
+use crate::admission::{Advance, StateVector};
+use crate::wire::{Message, Outbound};
+
+/// One peer attached to one document; unique for the life of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// When peers see a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relay {
+    /// At once; the sender's ack waits for the commit.
+    Immediate,
+    /// Only after the commit: nobody ever sees what a crash could take back.
+    Durable,
+}
+
+/// The bounds and times of a replica.
+#[derive(Debug, Clone)]
+pub struct ReplicaOptions {
+    /// When peers see a change.
+    pub relay: Relay,
+    /// A document whose encoded state is larger becomes read-only.
+    pub document_bytes_max: usize,
+    /// A single update larger than this is refused.
+    pub update_bytes_max: usize,
+    /// Initial states larger than this travel in causally closed parts of about this size.
+    pub chunk_bytes: usize,
+    /// A presence entry that is not renewed for this long is removed (y-protocols: 30 s).
+    pub presence_timeout_ms: u64,
+    /// How long an entry outlives a socket that broke without a goodbye.
+    pub presence_grace_ms: u64,
+    /// The largest state of one presence entry, as JSON.
+    pub presence_entry_bytes_max: usize,
+    /// The most entries that one session may carry.
+    pub presence_entries_max: usize,
+}
+
+/// What enters the engine.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A peer arrived.
+    Attach {
+        /// The new session.
+        session: SessionId,
+    },
+    /// A peer said something.
+    Receive {
+        /// Who said it.
+        session: SessionId,
+        /// What it said.
+        message: Message,
+    },
+    /// A peer left.
+    Detach {
+        /// Who left.
+        session: SessionId,
+        /// True when it said goodbye, false when the connection broke.
+        clean: bool,
+    },
+    /// Everything that was queued for a peer was written to its socket.
+    Drained {
+        /// Whose queue is empty.
+        session: SessionId,
+    },
+    /// A message did not fit into a peer's queue. Given for the first such message of a turn,
+    /// before the next input.
+    Overflow {
+        /// Whose queue is full.
+        session: SessionId,
+        /// What did not fit.
+        missed: Missed,
+    },
+    /// All appends up to this version are durable.
+    Committed {
+        /// An [`Effect::Append::version`].
+        version: u64,
+    },
+    /// Whether new changes may be taken in.
+    SetWrites {
+        /// The new rule.
+        writes: Writes,
+    },
+}
+
+/// What did not fit into a peer's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missed {
+    /// A broadcast, by its number ([`Effect::Broadcast::relay`]).
+    Relay(u64),
+    /// A step 2 or update sent to this peer alone.
+    State,
+    /// Any other message to this peer alone.
+    Reply,
+}
+
+impl Missed {
+    /// What it means to a peer that this message did not fit.
+    pub fn of(message: &Outbound) -> Self {
+        match message {
+            Outbound::SyncStep2 { .. } | Outbound::Update { .. } => Self::State,
+            _ => Self::Reply,
+        }
+    }
+}
+
+/// Whether a replica takes in new changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Writes {
+    /// Changes are taken in.
+    Open,
+    /// Nothing more fits into the queue in front of the store; writers are closed and come back.
+    StoreFull,
+    /// Changes are answered with this text; sessions stay and can read.
+    ReadOnly(String),
+}
+
+/// What leaves the engine, to be performed in order.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Send a message to one session.
+    Send {
+        /// The receiver.
+        to: SessionId,
+        /// What to send.
+        message: Outbound,
+    },
+    /// Send a message to many sessions; encode it once a dialect.
+    Broadcast {
+        /// The number of this broadcast, to name it in [`Input::Overflow`].
+        relay: u64,
+        /// The receivers.
+        to: Arc<[SessionId]>,
+        /// A receiver to leave out: the only author of what is sent.
+        except: Option<SessionId>,
+        /// What to send.
+        message: Outbound,
+    },
+    /// Store an admitted update; answer with [`Input::Committed`].
+    Append {
+        /// The version that this append makes.
+        version: u64,
+        /// Whose change it is.
+        session: SessionId,
+        /// The admitted bytes (Yjs v1).
+        update: Bytes,
+    },
+    /// Ask for [`Input::Drained`] once the session's queue is empty.
+    NotifyDrained {
+        /// Whose queue.
+        session: SessionId,
+    },
+    /// End a session. The engine has forgotten it already.
+    Close {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// The replica is not usable any more: rebuild it from the store, then try `suspects` one by
+    /// one. Nothing follows this effect.
+    Poisoned {
+        /// The updates that were being applied, in order.
+        suspects: Vec<Suspect>,
+    },
+    /// Something worth counting.
+    Observed(Observation),
+}
+
+/// An update that was being applied when a replica failed.
+#[derive(Debug, Clone)]
+pub struct Suspect {
+    /// Who sent it.
+    pub session: SessionId,
+    /// The admitted bytes (Yjs v1).
+    pub update: Bytes,
+    /// The structs it holds.
+    pub advances: Vec<Advance>,
+}
+
+/// Events for metrics and logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Observation {
+    /// So many updates were applied in one transaction and left as one frame.
+    Applied {
+        /// How many updates.
+        updates: usize,
+    },
+    /// An update brought nothing new.
+    Duplicate,
+    /// A part of an update needs what the replica does not have.
+    Gap,
+    /// An update was refused, by reason.
+    Refused(&'static str),
+    /// A session that fell behind is being brought up to date.
+    Resynced,
+    /// A presence entry brought no news.
+    PresenceEcho,
+    /// A write was answered with a denial.
+    Denied,
+}
+
+/// A document as it comes from the store.
+#[derive(Debug, Clone, Default)]
+pub struct StoredDocument {
+    /// The newest snapshot, a Yjs v1 update.
+    pub snapshot: Option<Bytes>,
+    /// The updates after the snapshot, in log order.
+    pub appends: Vec<Bytes>,
+    /// State vectors of deleted epochs, merged.
+    pub tombstone: Option<StateVector>,
+}
+
+/// Why stored data does not make a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// The snapshot cannot be read.
+    #[error("the stored snapshot cannot be read")]
+    Snapshot,
+    /// This append cannot be applied; those before it can.
+    #[error("append {index} after the snapshot cannot be applied")]
+    Append {
+        /// Its place among the appends, from 0.
+        index: usize,
+    },
+}

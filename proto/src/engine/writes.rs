@@ -1,0 +1,201 @@
+//! Updates of peers: admission, refusals, gaps.
+
+use bytes::Bytes;
+
+use super::close::CloseReason;
+use super::replica::{Replica, Staged};
+use super::session::OpenGap;
+use super::types::{Effect, Observation, SessionId, Writes};
+use crate::admission::{Admission, Advance, Gap, Refusal, StateVector};
+use crate::wire::Outbound;
+
+/// How long a peer with an open gap is left alone between two questions. Its answer to the first
+/// usually fills the gap; while it does not, each further one costs a whole step 2.
+const GAP_PATIENCE_MS: u64 = 1_000;
+
+/// What a peer reads when the document is as large as it may get.
+const DOCUMENT_FULL: &str = "This document has reached its size limit and is read-only. \
+    Your latest changes are not saved; copy what you need, or ask the operator to raise \
+    document_bytes_max.";
+
+impl Replica {
+    /// Stages what an update brings, or says why not.
+    pub(super) fn receive_update(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        update: &Bytes,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.writes != Writes::Open {
+            return self.receive_unwelcome(now_ms, session, update, effects);
+        }
+        if self.is_banned(update) {
+            return self.refuse(now_ms, session, Refusal::TornNeighbours, effects);
+        }
+        match self.may_grow(update) {
+            Ok(true) => {}
+            Ok(false) => return self.deny(session, DOCUMENT_FULL.to_owned(), effects),
+            Err(WriteError::Refused(refusal)) => {
+                return self.refuse(now_ms, session, refusal, effects);
+            }
+            Err(WriteError::Failed) => {
+                self.die(Vec::new(), effects);
+                return;
+            }
+        }
+        match self.state.admit(update, &self.limits) {
+            Ok(Admission { admitted, gap }) => {
+                match admitted {
+                    Some(admitted) => {
+                        self.staged_bytes += admitted.update.len();
+                        self.staged.push(Staged { session, admitted });
+                    }
+                    None => effects.push(Effect::Observed(Observation::Duplicate)),
+                }
+                if let Some(gap) = gap {
+                    self.open_gap(session, gap, effects);
+                }
+            }
+            Err(refusal) => self.refuse(now_ms, session, refusal, effects),
+        }
+    }
+
+    /// An update while nothing is taken in. What brings nothing new is no offence: every peer
+    /// answers our step 1.
+    fn receive_unwelcome(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        update: &Bytes,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.state.preview(update, &self.limits) {
+            Ok(Admission {
+                admitted: None,
+                gap: None,
+            }) => {
+                effects.push(Effect::Observed(Observation::Duplicate));
+            }
+            Ok(_) => match self.writes.clone() {
+                Writes::ReadOnly(reason) => self.deny(session, reason, effects),
+                Writes::StoreFull => self.close(now_ms, session, CloseReason::StoreFull, effects),
+                Writes::Open => {}
+            },
+            Err(refusal) => self.refuse(now_ms, session, refusal, effects),
+        }
+    }
+
+    /// Whether an update brings structs that broke the document before.
+    fn is_banned(&self, update: &Bytes) -> bool {
+        if self.banned.is_empty() {
+            return false;
+        }
+        let Ok(Admission {
+            admitted: Some(admitted),
+            ..
+        }) = self.state.preview(update, &self.limits)
+        else {
+            return false;
+        };
+        let hits = |brought: &Advance, banned: &Advance| {
+            brought.client == banned.client && brought.from < banned.to && banned.from < brought.to
+        };
+        admitted
+            .advances
+            .iter()
+            .any(|brought| self.banned.iter().any(|banned| hits(brought, banned)))
+    }
+
+    /// Whether the document may take this update: it has room, or the update only deletes.
+    fn may_grow(&mut self, update: &Bytes) -> Result<bool, WriteError> {
+        let staged = self.staged_bytes;
+        let bytes_max = self.options.document_bytes_max;
+        if self.state.size_bytes() + staged + update.len() <= bytes_max {
+            return Ok(true);
+        }
+        let admission = self
+            .state
+            .preview(update, &self.limits)
+            .map_err(WriteError::Refused)?;
+        let Some(admitted) = admission.admitted.filter(|part| !part.advances.is_empty()) else {
+            return Ok(true);
+        };
+        if !self.staged.is_empty() {
+            // What was staged counts by its bytes: a close bound that needs no measuring.
+            return Ok(self.state.size_bytes() + staged + admitted.update.len() <= bytes_max);
+        }
+        self.state
+            .has_room(admitted.update.len(), bytes_max)
+            .map_err(|_| WriteError::Failed)
+    }
+
+    /// Tells a session once that its changes are not taken in; it stays and can read.
+    fn deny(&mut self, session: SessionId, reason: String, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Observed(Observation::Denied));
+        let Some(peer) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        peer.refused = true;
+        if !std::mem::replace(&mut peer.denied, true) {
+            effects.push(Effect::Send {
+                to: session,
+                message: Outbound::Denied { reason },
+            });
+        }
+    }
+
+    /// Notes what a peer has to send again, and asks for it.
+    fn open_gap(&mut self, session: SessionId, gap: Gap, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Observed(Observation::Gap));
+        let Some(peer) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let open = peer.gap.get_or_insert_with(|| OpenGap {
+            wants: StateVector::default(),
+            asked_revision: None,
+            ask_again_ms: 0,
+        });
+        gap.wants
+            .into_iter()
+            .for_each(|(client, clock)| open.wants.raise_to(client, clock));
+        self.gapped.insert(session);
+    }
+
+    /// Closes gaps that were filled, and asks again where the state vector has moved since.
+    pub(super) fn reask_gaps(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        if self.gapped.is_empty() {
+            return;
+        }
+        let version = self.staged_version();
+        for session in std::mem::take(&mut self.gapped) {
+            let Some(peer) = self.sessions.get_mut(&session) else {
+                continue;
+            };
+            let Some(open) = &mut peer.gap else {
+                continue;
+            };
+            if self.state.known.vector.covers(&open.wants) {
+                peer.gap = None;
+                peer.settle(version);
+                continue;
+            }
+            let moved = open.asked_revision != Some(self.state.revision);
+            let asks = moved && now_ms >= open.ask_again_ms;
+            if asks {
+                open.asked_revision = Some(self.state.revision);
+                open.ask_again_ms = now_ms + GAP_PATIENCE_MS;
+            }
+            self.gapped.insert(session);
+            if asks {
+                self.ask_step1(session, effects);
+            }
+        }
+    }
+}
+
+/// Why an update cannot be weighed.
+enum WriteError {
+    Refused(Refusal),
+    Failed,
+}

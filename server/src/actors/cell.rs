@@ -1,0 +1,295 @@
+//! What outlives a document's actor: its inbox, its sessions, and who works on it right now.
+//!
+//! An actor may panic or get stuck and be replaced; the cell stays, so that sessions keep their
+//! sockets and their queue, and the next actor finds them here.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use actix::Addr;
+use driftless_proto::admission::Advance;
+use driftless_proto::engine::SessionId;
+use driftless_proto::name::DocumentName;
+use driftless_proto::wire::Message;
+
+use super::document::{DocumentActor, Stop, Wake};
+use super::inbox::{Inbox, Item};
+use super::lock;
+use crate::outbox::Outbox;
+use crate::session::{EncodeFrame, Ended, ReceiveError, SessionHandle};
+use crate::store::Origin;
+
+/// Ranges of structs remembered as harmful; an attacker needs a new client id for each.
+const BANNED_MAX: usize = 64;
+
+/// One attached session as the document sees it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) encode: EncodeFrame,
+    pub(super) origin: Origin,
+}
+
+/// The lasting part of one document in memory.
+#[derive(Debug)]
+pub(super) struct DocumentCell {
+    pub(super) name: DocumentName,
+    pub(super) inbox: Inbox,
+    sessions: Mutex<Table>,
+    actor: Mutex<Option<Addr<DocumentActor>>>,
+    /// A wake-up is on its way.
+    scheduled: AtomicBool,
+    /// Counts actors of this cell; one whose number is not current does nothing any more.
+    generation: AtomicU64,
+    /// When the current turn began, in milliseconds of the server's clock; 0 between turns.
+    pub(super) busy_since_ms: AtomicU64,
+    /// When anything last happened here.
+    pub(super) touched_ms: AtomicU64,
+    /// About how much memory the replica takes.
+    pub(super) size_bytes: AtomicU64,
+    /// The highest version committed, for the current generation.
+    committed_version: AtomicU64,
+    /// An append of this generation was refused by the store: its epoch has ended.
+    refused_generation: AtomicU64,
+    /// Replacements in a row; cleared once an actor worked for a while.
+    pub(super) failures: AtomicU64,
+    /// When the current actor was put in charge; 0 without one.
+    pub(super) actor_since_ms: AtomicU64,
+    /// Structs that broke the document before; refused before they reach it again.
+    banned: Mutex<Vec<Advance>>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    slots: HashMap<SessionId, Arc<Slot>>,
+    /// The cell left memory; who finds it so has to look the document up again.
+    closed: bool,
+}
+
+impl DocumentCell {
+    pub(super) fn new(name: DocumentName, inbox_bytes_max: usize, now_ms: u64) -> Self {
+        Self {
+            name,
+            inbox: Inbox::new(inbox_bytes_max),
+            sessions: Mutex::default(),
+            actor: Mutex::new(None),
+            scheduled: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
+            busy_since_ms: AtomicU64::new(0),
+            touched_ms: AtomicU64::new(now_ms),
+            size_bytes: AtomicU64::new(0),
+            committed_version: AtomicU64::new(0),
+            refused_generation: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            actor_since_ms: AtomicU64::new(0),
+            banned: Mutex::default(),
+        }
+    }
+
+    /// Tells the actor that there is something to do; at most one wake-up is under way.
+    pub(super) fn wake(&self) {
+        if self.scheduled.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let actor = lock(&self.actor);
+        // Without an actor the next one looks by itself when it starts.
+        if let Some(actor) = actor.as_ref()
+            && actor.try_send(Wake).is_err()
+        {
+            self.scheduled.store(false, Ordering::Release);
+        }
+    }
+
+    /// Called by the actor before it looks into the inbox.
+    pub(super) fn take_wake(&self) {
+        self.scheduled.store(false, Ordering::Release);
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Retires the current actor and returns the number of the next one.
+    pub(super) fn next_generation(&self) -> u64 {
+        let mut actor = lock(&self.actor);
+        *actor = None;
+        self.committed_version.store(0, Ordering::Release);
+        self.busy_since_ms.store(0, Ordering::Release);
+        self.actor_since_ms.store(0, Ordering::Release);
+        self.generation.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Puts an actor in charge, unless a newer one is.
+    pub(super) fn install(&self, generation: u64, address: Addr<DocumentActor>, now_ms: u64) {
+        let mut actor = lock(&self.actor);
+        if self.generation() == generation {
+            *actor = Some(address);
+            self.actor_since_ms.store(now_ms, Ordering::Release);
+            drop(actor);
+            self.scheduled.store(false, Ordering::Release);
+            self.wake();
+        }
+    }
+
+    pub(super) fn slot(&self, session: SessionId) -> Option<Arc<Slot>> {
+        lock(&self.sessions).slots.get(&session).cloned()
+    }
+
+    pub(super) fn slots(&self) -> Vec<(SessionId, Arc<Slot>)> {
+        lock(&self.sessions)
+            .slots
+            .iter()
+            .map(|(id, slot)| (*id, slot.clone()))
+            .collect()
+    }
+
+    pub(super) fn session_count(&self) -> usize {
+        lock(&self.sessions).slots.len()
+    }
+
+    /// Adds a session; false when the cell has left memory.
+    pub(super) fn add_session(&self, session: SessionId, slot: Slot) -> bool {
+        let mut table = lock(&self.sessions);
+        if table.closed {
+            return false;
+        }
+        table.slots.insert(session, Arc::new(slot));
+        self.inbox.push_own(Item::Attach(session));
+        drop(table);
+        self.wake();
+        true
+    }
+
+    fn remove_session(&self, session: SessionId, clean: bool) {
+        if lock(&self.sessions).slots.remove(&session).is_some() {
+            self.inbox.push_own(Item::Detach(session, clean));
+            self.wake();
+        }
+    }
+
+    /// Closes the cell if nobody is attached and nothing waits; true when it is closed now.
+    pub(super) fn close_if_idle(&self) -> bool {
+        let mut table = lock(&self.sessions);
+        if !table.closed && table.slots.is_empty() && self.inbox.depth().0 == 0 {
+            table.closed = true;
+        }
+        table.closed
+    }
+
+    /// Closes the cell whatever waits; returns the sessions that were attached.
+    pub(super) fn close(&self) -> Vec<Arc<Slot>> {
+        let mut table = lock(&self.sessions);
+        table.closed = true;
+        table.slots.drain().map(|(_, slot)| slot).collect()
+    }
+
+    /// Notes a commit of the current generation.
+    pub(super) fn note_committed(&self, generation: u64, version: u64) {
+        if self.generation() == generation {
+            self.committed_version.fetch_max(version, Ordering::AcqRel);
+            self.wake();
+        }
+    }
+
+    /// Notes that the store refused an append of the current generation.
+    pub(super) fn note_refused(&self, generation: u64) {
+        self.refused_generation.store(generation, Ordering::Release);
+        self.wake();
+    }
+
+    /// Whether the store refused an append of this generation.
+    pub(super) fn is_refused(&self, generation: u64) -> bool {
+        self.refused_generation.load(Ordering::Acquire) == generation
+    }
+
+    /// Structs that broke the document before.
+    pub(super) fn banned(&self) -> Vec<Advance> {
+        lock(&self.banned).clone()
+    }
+
+    /// Remembers structs that broke the document; the oldest are forgotten first.
+    pub(super) fn ban(&self, ranges: &[Advance]) {
+        let mut banned = lock(&self.banned);
+        banned.extend_from_slice(ranges);
+        let excess = banned.len().saturating_sub(BANNED_MAX);
+        banned.drain(..excess);
+    }
+
+    /// True when an actor was in charge and its mailbox closed.
+    pub(super) fn lost_its_actor(&self) -> bool {
+        lock(&self.actor)
+            .as_ref()
+            .is_some_and(|actor| !actor.connected())
+    }
+
+    /// Tells the actor of a closed cell to go.
+    pub(super) fn stop_actor(&self) {
+        let actor = lock(&self.actor).take();
+        if let Some(actor) = actor
+            && actor.try_send(Stop).is_err()
+        {
+            // Its mailbox is full of wake-ups or closed: it finds its generation outdated.
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    pub(super) fn committed_version(&self) -> u64 {
+        self.committed_version.load(Ordering::Acquire)
+    }
+}
+
+/// A session's side of its document.
+#[derive(Debug)]
+pub(super) struct CellHandle {
+    pub(super) cell: Arc<DocumentCell>,
+    pub(super) session: SessionId,
+    pub(super) detached: bool,
+}
+
+impl CellHandle {
+    fn leave(&mut self, clean: bool) {
+        if !std::mem::replace(&mut self.detached, true) {
+            self.cell.remove_session(self.session, clean);
+        }
+    }
+}
+
+impl SessionHandle for CellHandle {
+    fn try_receive(&mut self, message: Message) -> Result<(), ReceiveError> {
+        self.cell
+            .inbox
+            .try_push(self.session, message)
+            .map_err(ReceiveError::Full)?;
+        self.cell.wake();
+        Ok(())
+    }
+
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        if self
+            .cell
+            .inbox
+            .has_room_or_wake(self.session, context.waker())
+        {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn drained(&self) {
+        self.cell.inbox.push_own(Item::Drained(self.session));
+        self.cell.wake();
+    }
+
+    fn detach(mut self: Box<Self>, clean: bool) {
+        self.leave(clean);
+    }
+}
+
+impl Drop for CellHandle {
+    fn drop(&mut self) {
+        self.leave(false);
+    }
+}

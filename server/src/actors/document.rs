@@ -1,0 +1,286 @@
+//! The actor of one document: loads it, runs its turns, and retires when anything breaks.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::ActorFutureExt as _;
+use actix::{
+    Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture,
+};
+use driftless_proto::engine::{CloseReason, Suspect};
+
+use super::Shared;
+use super::cell::DocumentCell;
+use super::load::{self, Loaded};
+use super::registry::{Restart, WeakRegistry};
+use super::turn::{Ready, TurnEnd};
+use crate::metrics;
+use crate::store::StoreError;
+
+/// "There is something in your inbox", or "the time you asked for has come".
+#[derive(Debug)]
+pub(super) struct Wake;
+
+/// "You left memory", sent by the supervisor.
+#[derive(Debug)]
+pub(super) struct Stop;
+
+impl Message for Wake {
+    type Result = ();
+}
+
+impl Message for Stop {
+    type Result = ();
+}
+
+/// Updates that were under way when a replica failed, to be tried one by one.
+pub(super) type Suspects = VecDeque<Suspect>;
+
+#[derive(Debug)]
+enum Phase {
+    Loading,
+    Ready(Box<Ready>),
+    Retired,
+}
+
+/// One generation of a document's actor.
+#[derive(Debug)]
+pub(super) struct DocumentActor {
+    cell: Arc<DocumentCell>,
+    shared: Arc<Shared>,
+    registry: WeakRegistry,
+    generation: u64,
+    suspects: Suspects,
+    phase: Phase,
+    timer: Option<(u64, SpawnHandle)>,
+}
+
+impl DocumentActor {
+    pub(super) fn new(
+        cell: Arc<DocumentCell>,
+        shared: Arc<Shared>,
+        registry: WeakRegistry,
+        generation: u64,
+        suspects: Suspects,
+    ) -> Self {
+        Self {
+            cell,
+            shared,
+            registry,
+            generation,
+            suspects,
+            phase: Phase::Loading,
+            timer: None,
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        self.cell.generation() == self.generation
+    }
+
+    fn loaded(&mut self, loaded: Result<Loaded, StoreError>, context: &mut Context<Self>) {
+        if !self.is_current() {
+            return self.retire_quietly(context);
+        }
+        match loaded {
+            Ok(loaded) => self.become_ready(loaded, context),
+            Err(error) => {
+                tracing::warn!(document = %self.cell.name, %error, "document cannot be loaded");
+                metrics::load_failed();
+                self.give_up(context);
+            }
+        }
+    }
+
+    /// The document is unavailable, never empty: its sessions are told to come back.
+    fn give_up(&mut self, context: &mut Context<Self>) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.remove(&self.cell);
+        }
+        for slot in self.cell.close() {
+            slot.outbox.close(CloseReason::Unavailable);
+        }
+        self.retire_quietly(context);
+    }
+
+    fn become_ready(&mut self, loaded: Loaded, context: &mut Context<Self>) {
+        if let (Some(reason), true) = (&loaded.read_only, loaded.newly_quarantined) {
+            tracing::error!(document = %self.cell.name, reason, "document quarantined");
+            metrics::quarantined();
+            self.write_quarantine(reason.clone(), context);
+        }
+        let ready = Ready::new(
+            self.cell.clone(),
+            self.shared.clone(),
+            self.generation,
+            loaded,
+        );
+        self.phase = Phase::Ready(Box::new(ready));
+        let is_replacement = self.generation > 1;
+        let suspects = std::mem::take(&mut self.suspects);
+        self.run(context, move |ready| ready.begin(is_replacement, suspects));
+    }
+
+    fn write_quarantine(&self, reason: String, context: &mut Context<Self>) {
+        let (shared, name) = (self.shared.clone(), self.cell.name.clone());
+        let write = async move {
+            if let Err(error) = shared.store.set_quarantine(&name, Some(&reason)).await {
+                tracing::warn!(document = %name, %error, "quarantine could not be written");
+            }
+        };
+        context.spawn(write.into_actor(self));
+    }
+
+    /// Runs a turn behind the wall that contains panics.
+    fn run(&mut self, context: &mut Context<Self>, turn: impl FnOnce(&mut Ready) -> TurnEnd) {
+        let Phase::Ready(ready) = &mut self.phase else {
+            return;
+        };
+        let now_ms = self.shared.clock.now_ms();
+        self.cell.busy_since_ms.store(now_ms, Ordering::Release);
+        let end = catch_unwind(AssertUnwindSafe(|| turn(ready)));
+        if !self.is_current() {
+            // Given up as stuck while it worked: the cell belongs to the next generation.
+            return self.retire_quietly(context);
+        }
+        self.cell.busy_since_ms.store(0, Ordering::Release);
+        match end {
+            Ok(TurnEnd::Done { wake_at_ms }) => self.arm(wake_at_ms, context),
+            Ok(TurnEnd::Deleting(reply)) => self.delete(reply, context),
+            Ok(TurnEnd::Poisoned { suspects, guilty }) => {
+                self.retire(
+                    Restart {
+                        suspects,
+                        explained: guilty,
+                    },
+                    context,
+                );
+            }
+            Ok(TurnEnd::Reload) => {
+                self.retire(
+                    Restart {
+                        suspects: Suspects::new(),
+                        explained: true,
+                    },
+                    context,
+                );
+            }
+            Err(_) => {
+                tracing::error!(document = %self.cell.name, "document actor panicked");
+                self.retire(
+                    Restart {
+                        suspects: Suspects::new(),
+                        explained: false,
+                    },
+                    context,
+                );
+            }
+        }
+    }
+
+    /// Commits what waits, leaves a tombstone, ends all sessions.
+    fn delete(&mut self, reply: super::turn::DeleteReply, context: &mut Context<Self>) {
+        let Phase::Ready(ready) = std::mem::replace(&mut self.phase, Phase::Retired) else {
+            return;
+        };
+        let vector = ready.vector();
+        let (shared, name) = (self.shared.clone(), self.cell.name.clone());
+        let work = async move {
+            shared.committer.wait_idle(&name).await;
+            shared.store.delete(&name, &vector).await
+        };
+        let finish = work.into_actor(self).map(move |result, actor, context| {
+            let reason = match &result {
+                Ok(_) => CloseReason::Deleted,
+                Err(_) => CloseReason::Unavailable,
+            };
+            if let Some(registry) = actor.registry.upgrade() {
+                registry.remove(&actor.cell);
+            }
+            for slot in actor.cell.close() {
+                slot.outbox.close(reason);
+            }
+            // The caller may be gone; the deletion stands.
+            let _ = reply.send(result);
+            actor.retire_quietly(context);
+        });
+        context.spawn(finish);
+    }
+
+    /// Hands the cell to a new actor.
+    fn retire(&mut self, restart: Restart, context: &mut Context<Self>) {
+        self.forget_replica();
+        if let Some(registry) = self.registry.upgrade() {
+            registry.restart(&self.cell, restart);
+        }
+        context.stop();
+    }
+
+    fn retire_quietly(&mut self, context: &mut Context<Self>) {
+        self.forget_replica();
+        context.stop();
+    }
+
+    fn forget_replica(&mut self) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Retired);
+        if let Phase::Ready(ready) = phase {
+            // A replica that panicked half-way may panic again when it is taken apart.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(ready)));
+        }
+    }
+
+    /// Makes sure that a turn runs at this time; an earlier one that is armed already does.
+    fn arm(&mut self, wake_at_ms: Option<u64>, context: &mut Context<Self>) {
+        let Some(at_ms) = wake_at_ms else {
+            return;
+        };
+        if let Some((armed_ms, handle)) = self.timer {
+            if armed_ms <= at_ms {
+                return;
+            }
+            context.cancel_future(handle);
+        }
+        let delay_ms = at_ms.saturating_sub(self.shared.clock.now_ms()).max(1);
+        let handle = context.run_later(Duration::from_millis(delay_ms), |actor, context| {
+            actor.timer = None;
+            actor.run(context, Ready::turn);
+        });
+        self.timer = Some((at_ms, handle));
+    }
+}
+
+impl Actor for DocumentActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let (shared, name) = (self.shared.clone(), self.cell.name.clone());
+        let load = async move { load::load(&shared, &name).await };
+        let loaded = load
+            .into_actor(self)
+            .map(|loaded, actor, context| actor.loaded(loaded, context));
+        context.spawn(loaded);
+    }
+}
+
+impl Handler<Wake> for DocumentActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, context: &mut Self::Context) {
+        if !self.is_current() {
+            return self.retire_quietly(context);
+        }
+        self.cell.take_wake();
+        self.run(context, Ready::turn);
+    }
+}
+
+impl Handler<Stop> for DocumentActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, context: &mut Self::Context) {
+        self.retire_quietly(context);
+    }
+}

@@ -1,0 +1,120 @@
+//! From the store to a replica: complete, or read-only up to the last good append, or not at all.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use driftless_proto::admission::StateVector;
+use driftless_proto::engine::{LoadError, Replica, ReplicaOptions, StoredDocument, Writes};
+use driftless_proto::name::DocumentName;
+
+use super::Shared;
+use crate::store::{LoadedDocument, StoreError};
+
+/// Documents with more stored bytes than this are built on a thread for blocking work, so that
+/// the other documents of the arbiter go on.
+const BLOCKING_BYTES_MIN: usize = 64 * 1_024;
+
+/// A replica and what the log says about it.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) replica: Replica,
+    pub(super) epoch: u64,
+    /// Why it is readable only, if it is.
+    pub(super) read_only: Option<String>,
+    /// True when the reason is new and has to be written to the store.
+    pub(super) newly_quarantined: bool,
+}
+
+/// Loads a document after everything the committer holds of it is committed.
+pub(super) async fn load(shared: &Shared, name: &DocumentName) -> Result<Loaded, StoreError> {
+    let permit = shared.load_permits.acquire().await;
+    shared.committer.wait_idle(name).await;
+    let stored = shared.store.load(name).await?;
+    let bytes = stored
+        .snapshot
+        .as_ref()
+        .map_or(0, |snapshot| snapshot.state.len())
+        + stored
+            .appends
+            .iter()
+            .map(|append| append.update.len())
+            .sum::<usize>();
+    let options = shared.options.replica.clone();
+    let loaded = if bytes < BLOCKING_BYTES_MIN {
+        build(options, stored)
+    } else {
+        tokio::task::spawn_blocking(move || build(options, stored))
+            .await
+            .map_err(|error| StoreError::Unavailable(format!("the load was cut off: {error}")))?
+    };
+    drop(permit);
+    Ok(loaded)
+}
+
+/// Builds the replica; what cannot be built is left out behind the last good append, and the
+/// document is frozen.
+fn build(options: ReplicaOptions, stored: LoadedDocument) -> Loaded {
+    let mut document = StoredDocument {
+        snapshot: stored.snapshot.map(|snapshot| snapshot.state),
+        appends: stored
+            .appends
+            .iter()
+            .map(|append| append.update.clone())
+            .collect(),
+        tombstone: stored
+            .tombstone
+            .and_then(|bytes| StateVector::decode(&bytes).ok()),
+    };
+    let mut damage = stored.damage;
+    let mut replica = match guarded_load(&options, &document) {
+        Ok(replica) => replica,
+        Err(error) => {
+            let last_good = match error {
+                LoadError::Snapshot => 0,
+                LoadError::Append { index } => index,
+            };
+            damage.get_or_insert_with(|| {
+                let sequence = last_good
+                    .checked_sub(1)
+                    .and_then(|at| stored.appends.get(at));
+                let sequence = sequence.map_or(0, |append| append.sequence);
+                format!("{error}; readable up to sequence {sequence}")
+            });
+            document.appends.truncate(last_good);
+            if error == LoadError::Snapshot {
+                document.snapshot = None;
+            }
+            guarded_load(&options, &document).unwrap_or_else(|_| Replica::empty(options))
+        }
+    };
+    let newly_quarantined = damage.is_some() && stored.quarantine.is_none();
+    let read_only = stored.quarantine.or(damage);
+    if let Some(reason) = &read_only {
+        let writes = Writes::ReadOnly(quarantine_text(reason));
+        replica.handle(
+            0,
+            driftless_proto::engine::Input::SetWrites { writes },
+            &mut Vec::new(),
+        );
+    }
+    Loaded {
+        replica,
+        epoch: stored.epoch,
+        read_only,
+        newly_quarantined,
+    }
+}
+
+fn guarded_load(options: &ReplicaOptions, document: &StoredDocument) -> Result<Replica, LoadError> {
+    catch_unwind(AssertUnwindSafe(|| {
+        Replica::load(options.clone(), document)
+    }))
+    .unwrap_or(Err(LoadError::Append { index: 0 }))
+}
+
+/// What a writer reads about a quarantined document.
+pub(super) fn quarantine_text(reason: &str) -> String {
+    format!(
+        "This document is quarantined and read-only: {reason}. Your latest changes are not saved; \
+         the operator can run `driftless doc verify`, `repair` and `release`."
+    )
+}

@@ -1,0 +1,78 @@
+//! Documents as supervised actors, and nothing else of actix.
+//!
+//! ```text
+//!  Registry ── name ─▶ DocumentCell ◀── sessions (SessionHandle, Outbox)
+//!     │                 inbox · sessions · generation
+//!     │                     ▲ wake
+//!     │                     ▼
+//!     │                 DocumentActor (on an arbiter chosen by hash)
+//!     │                     │ engine::Replica
+//!     ▼                     ▼
+//!  Supervisor           committer ─▶ store
+//! ```
+//!
+//! The cell outlives its actor. A turn of the actor takes all that waits in the inbox, lets the
+//! engine handle it in one transaction and performs the effects. A panic inside a turn, or an
+//! engine that says its replica is poisoned, retires the actor: the next one is loaded from the
+//! store once the committer holds nothing of the document, adopts the sessions, and tries the
+//! updates that were under way one by one, so that only the guilty one is refused. The supervisor
+//! looks for actors that are stuck or gone, evicts idle documents, and keeps the memory budget.
+
+mod cell;
+mod document;
+mod frames;
+mod inbox;
+mod load;
+mod placement;
+mod query;
+mod registry;
+mod supervisor;
+mod turn;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use driftless_proto::engine::ReplicaOptions;
+use tokio::sync::Semaphore;
+
+use crate::clock::Clock;
+use crate::store::Store;
+use crate::store::committer::Committer;
+
+#[cfg(feature = "fault-injection")]
+pub use query::Fault;
+pub use placement::ABANDONED_THREADS_MAX;
+pub use registry::{QueryError, Registry};
+
+/// The bounds and times of documents in memory.
+#[derive(Debug, Clone)]
+pub struct DocumentOptions {
+    /// What each replica is given.
+    pub replica: ReplicaOptions,
+    /// Threads that documents are placed on by the hash of their name.
+    pub threads: usize,
+    /// Bytes that peers may queue in front of one document.
+    pub mailbox_bytes_max: usize,
+    /// A document without sessions leaves memory after this time.
+    pub idle_ms: u64,
+    /// Above this many bytes of replicas the least recently used idle ones leave at once.
+    pub resident_bytes_max: u64,
+    /// Documents loaded at a time.
+    pub load_concurrency: usize,
+    /// A turn that takes longer counts as stuck: its thread is given up.
+    pub stuck_timeout_ms: u64,
+}
+
+/// What all documents share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) options: DocumentOptions,
+    pub(crate) clock: Clock,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) committer: Committer,
+    pub(crate) load_permits: Semaphore,
+}
+
+/// Locks, also after a panic elsewhere: every critical section here leaves its data whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,475 @@
+//! One turn of a document: take what waits, let the engine handle it, perform the effects.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use driftless_proto::engine::{
+    CloseReason, Effect, Input, Missed, Observation, Replica, SessionId, Suspect, Writes,
+};
+use driftless_proto::wire::{Message, Outbound};
+use tokio::sync::oneshot;
+
+use super::Shared;
+use super::cell::{DocumentCell, Slot};
+use super::document::Suspects;
+use super::frames::{BroadcastFrames, StateFrames};
+use super::inbox::Item;
+use super::load::Loaded;
+use super::query::Query;
+use crate::metrics;
+use crate::outbox::PushResult;
+use crate::store::committer::{CommitListener, PendingAppend};
+use crate::store::{Append, CommitOutcome, StoreError};
+
+/// How long encodings made for joiners are kept for the next one.
+const ENCODINGS_KEPT_MS: u64 = 5_000;
+
+/// A replica takes about this many times its encoded size (measured: 2 for typed text, up to 15
+/// for scattered single-character edits), and this much when it is empty.
+const RESIDENT_FACTOR: u64 = 8;
+const RESIDENT_BYTES_MIN: u64 = 4_096;
+
+/// Where the outcome of a deletion goes.
+pub(super) type DeleteReply = oneshot::Sender<Result<u64, StoreError>>;
+
+/// How a turn ended.
+#[derive(Debug)]
+pub(super) enum TurnEnd {
+    /// All is well; look again at this time even if nothing arrives.
+    Done { wake_at_ms: Option<u64> },
+    /// The document is to be deleted.
+    Deleting(DeleteReply),
+    /// The document is to be loaded again.
+    Reload,
+    /// The replica cannot be used any more. `guilty` says that the cause was found and refused.
+    Poisoned { suspects: Suspects, guilty: bool },
+}
+
+/// Commits of one generation, reported to its cell.
+#[derive(Debug)]
+struct Listener {
+    cell: Arc<DocumentCell>,
+    generation: u64,
+}
+
+impl CommitListener for Listener {
+    fn on_committed(&self, version: u64, _sequence: u64) {
+        self.cell.note_committed(self.generation, version);
+    }
+
+    fn on_refused(&self, version: u64, outcome: CommitOutcome) {
+        tracing::warn!(document = %self.cell.name, version, ?outcome, "append refused");
+        self.cell.note_refused(self.generation);
+    }
+}
+
+/// A loaded document with its sessions.
+#[derive(Debug)]
+pub(super) struct Ready {
+    cell: Arc<DocumentCell>,
+    shared: Arc<Shared>,
+    generation: u64,
+    listener: Arc<Listener>,
+    replica: Replica,
+    epoch: u64,
+    /// It was loaded readable only, and stays so.
+    frozen: bool,
+    has_room: bool,
+    slots: HashMap<SessionId, Arc<Slot>>,
+    /// The receivers of the last broadcast, resolved.
+    live: (Arc<[SessionId]>, Vec<Arc<Slot>>),
+    states: StateFrames,
+    trim_at_ms: Option<u64>,
+    exports: Vec<(u64, Bytes, oneshot::Sender<Bytes>)>,
+    items: VecDeque<Item>,
+    effects: Vec<Effect>,
+}
+
+impl Ready {
+    pub(super) fn new(
+        cell: Arc<DocumentCell>,
+        shared: Arc<Shared>,
+        generation: u64,
+        loaded: Loaded,
+    ) -> Self {
+        let listener = Arc::new(Listener {
+            cell: cell.clone(),
+            generation,
+        });
+        Self {
+            cell,
+            shared,
+            generation,
+            listener,
+            replica: loaded.replica,
+            epoch: loaded.epoch,
+            frozen: loaded.read_only.is_some(),
+            has_room: true,
+            slots: HashMap::new(),
+            live: (Arc::from([]), Vec::new()),
+            states: StateFrames::default(),
+            trim_at_ms: None,
+            exports: Vec::new(),
+            items: VecDeque::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// The state vector, encoded.
+    pub(super) fn vector(&self) -> Bytes {
+        self.replica.vector().encode()
+    }
+
+    /// The first turn: takes over the sessions of a former actor and tries its suspects.
+    pub(super) fn begin(&mut self, is_replacement: bool, suspects: Suspects) -> TurnEnd {
+        for range in self.cell.banned() {
+            self.replica.ban(range);
+        }
+        if is_replacement {
+            for (session, slot) in self.cell.slots() {
+                self.slots.insert(session, slot);
+                self.replica.adopt(session, &mut self.effects);
+            }
+            if let Some(end) = self.finish(self.shared.clock.now_ms()) {
+                return end;
+            }
+        }
+        match self.try_suspects(suspects) {
+            Some(end) => end,
+            None => self.turn(),
+        }
+    }
+
+    /// Tries updates one by one; the first that fails is guilty, its session is closed.
+    fn try_suspects(&mut self, mut suspects: Suspects) -> Option<TurnEnd> {
+        while let Some(Suspect {
+            session, update, ..
+        }) = suspects.pop_front()
+        {
+            let now_ms = self.shared.clock.now_ms();
+            let message = Message::Update { update };
+            let input = Input::Receive { session, message };
+            self.replica.handle(now_ms, input, &mut self.effects);
+            if let Some(TurnEnd::Poisoned {
+                suspects: guilty, ..
+            }) = self.finish(now_ms)
+            {
+                metrics::refused("poisonous");
+                tracing::warn!(document = %self.cell.name, "update refused: it breaks the document");
+                guilty
+                    .iter()
+                    .for_each(|suspect| self.cell.ban(&suspect.advances));
+                if let Some(slot) = self.slots.get(&session) {
+                    slot.outbox.close(CloseReason::Refused);
+                }
+                suspects.retain(|other| other.session != session);
+                return Some(TurnEnd::Poisoned {
+                    suspects,
+                    guilty: true,
+                });
+            }
+        }
+        None
+    }
+
+    /// Takes all that waits and handles it as one transaction.
+    pub(super) fn turn(&mut self) -> TurnEnd {
+        let now_ms = self.shared.clock.now_ms();
+        self.cell.touched_ms.store(now_ms, Ordering::Release);
+        if self.cell.is_refused(self.generation) {
+            return TurnEnd::Reload;
+        }
+        self.look_at_store(now_ms);
+        let mut items = std::mem::take(&mut self.items);
+        self.cell.inbox.take(&mut items);
+        while let Some(item) = items.pop_front() {
+            if let Some(end) = self.handle(now_ms, item) {
+                return end;
+            }
+        }
+        self.items = items;
+        match self.finish(now_ms) {
+            Some(end) => end,
+            None => TurnEnd::Done {
+                wake_at_ms: self.wake_at_ms(),
+            },
+        }
+    }
+
+    /// Tells the engine what was committed, and whether more may be taken in.
+    fn look_at_store(&mut self, now_ms: u64) {
+        let version = self.cell.committed_version();
+        if version > self.replica.versions().1 {
+            self.replica
+                .handle(now_ms, Input::Committed { version }, &mut self.effects);
+        }
+        let has_room = self.shared.committer.has_room();
+        if !self.frozen && has_room != self.has_room {
+            self.has_room = has_room;
+            let writes = if has_room {
+                Writes::Open
+            } else {
+                Writes::StoreFull
+            };
+            self.replica
+                .handle(now_ms, Input::SetWrites { writes }, &mut self.effects);
+        }
+    }
+
+    fn handle(&mut self, now_ms: u64, item: Item) -> Option<TurnEnd> {
+        let input = match item {
+            Item::Receive(session, message) => Input::Receive { session, message },
+            Item::Attach(session) => {
+                // Adopted sessions arrived before this actor did; gone ones need nothing.
+                let slot = self
+                    .cell
+                    .slot(session)
+                    .filter(|_| !self.slots.contains_key(&session))?;
+                self.slots.insert(session, slot);
+                Input::Attach { session }
+            }
+            Item::Drained(session) => Input::Drained { session },
+            Item::Detach(session, clean) => {
+                self.slots.remove(&session);
+                Input::Detach { session, clean }
+            }
+            Item::Query(query) => return self.answer(now_ms, query),
+        };
+        self.replica.handle(now_ms, input, &mut self.effects);
+        None
+    }
+
+    fn answer(&mut self, now_ms: u64, query: Query) -> Option<TurnEnd> {
+        // What waits before the question is part of the answer.
+        if let Some(end) = self.finish(now_ms) {
+            return Some(end);
+        }
+        match query {
+            Query::Export(reply) => {
+                let Some(state) = self.replica.encode_state() else {
+                    return Some(TurnEnd::Poisoned {
+                        suspects: Suspects::new(),
+                        guilty: false,
+                    });
+                };
+                self.exports.push((self.replica.versions().0, state, reply));
+                None
+            }
+            Query::Delete(reply) => Some(TurnEnd::Deleting(reply)),
+            Query::Reload(reply) => {
+                let _ = reply.send(());
+                Some(TurnEnd::Reload)
+            }
+            #[cfg(feature = "fault-injection")]
+            Query::Fault(fault) => {
+                fault.perform();
+                None
+            }
+        }
+    }
+
+    /// Flushes the engine and performs its effects; `Some` when the actor cannot go on.
+    fn finish(&mut self, now_ms: u64) -> Option<TurnEnd> {
+        self.replica.flush(now_ms, &mut self.effects);
+        let overflows = match self.perform(now_ms) {
+            Ok(overflows) => overflows,
+            Err(suspects) => {
+                return Some(TurnEnd::Poisoned {
+                    suspects,
+                    guilty: false,
+                });
+            }
+        };
+        for (session, missed) in overflows {
+            self.replica.handle(
+                now_ms,
+                Input::Overflow { session, missed },
+                &mut self.effects,
+            );
+        }
+        if let Err(suspects) = self.perform(now_ms) {
+            return Some(TurnEnd::Poisoned {
+                suspects,
+                guilty: false,
+            });
+        }
+        self.release_exports();
+        let encoded = u64::try_from(self.replica.size_bytes()).unwrap_or(u64::MAX);
+        let resident = RESIDENT_BYTES_MIN + encoded.saturating_mul(RESIDENT_FACTOR);
+        self.cell.size_bytes.store(resident, Ordering::Relaxed);
+        None
+    }
+
+    /// Performs the effects in order; returns the sessions whose queues were full.
+    fn perform(&mut self, now_ms: u64) -> Result<HashMap<SessionId, Missed>, Suspects> {
+        let mut overflows = HashMap::new();
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Send { to, message } => self.send(now_ms, to, &message, &mut overflows),
+                Effect::Broadcast {
+                    relay,
+                    to,
+                    except,
+                    message,
+                } => {
+                    self.broadcast(relay, &to, except, &message, &mut overflows);
+                }
+                Effect::Append {
+                    version,
+                    session,
+                    update,
+                } => {
+                    self.append(version, session, update);
+                }
+                Effect::NotifyDrained { session } => {
+                    if let Some(slot) = self.slots.get(&session) {
+                        slot.outbox.want_drained();
+                    }
+                }
+                Effect::Close { session, reason } => {
+                    if let Some(slot) = self.slots.remove(&session) {
+                        slot.outbox.close(reason);
+                    }
+                }
+                Effect::Poisoned { suspects } => return Err(suspects.into()),
+                Effect::Observed(observation) => observe(observation),
+            }
+        }
+        self.effects = effects;
+        Ok(overflows)
+    }
+
+    fn send(
+        &mut self,
+        now_ms: u64,
+        to: SessionId,
+        message: &Outbound,
+        overflows: &mut HashMap<SessionId, Missed>,
+    ) {
+        let Some(slot) = self.slots.get(&to) else {
+            return;
+        };
+        let frame = self.states.get(slot.encode, message);
+        let missed = Missed::of(message);
+        if missed == Missed::State {
+            self.trim_at_ms = Some(now_ms + ENCODINGS_KEPT_MS);
+        }
+        if slot.outbox.push(frame) == PushResult::Full {
+            overflows.entry(to).or_insert(missed);
+        }
+    }
+
+    fn broadcast(
+        &mut self,
+        relay: u64,
+        to: &Arc<[SessionId]>,
+        except: Option<SessionId>,
+        message: &Outbound,
+        overflows: &mut HashMap<SessionId, Missed>,
+    ) {
+        if !Arc::ptr_eq(&self.live.0, to) {
+            let slots = to.iter().map(|id| self.slots.get(id).cloned());
+            // A receiver that is gone keeps its place with a slot that takes nothing.
+            let Some(slots) = slots.collect::<Option<Vec<_>>>() else {
+                return self.broadcast_one_by_one(relay, to, except, message, overflows);
+            };
+            self.live = (to.clone(), slots);
+        }
+        let mut frames = BroadcastFrames::default();
+        let mut delivered = 0;
+        for (id, slot) in to.iter().zip(&self.live.1) {
+            if Some(*id) == except {
+                continue;
+            }
+            delivered += 1;
+            let frame = frames.get(slot.encode, message);
+            if slot.outbox.push(frame) == PushResult::Full {
+                overflows.entry(*id).or_insert(Missed::Relay(relay));
+            }
+        }
+        metrics::frames_relayed(delivered);
+    }
+
+    /// A broadcast that was gated before one of its receivers left.
+    fn broadcast_one_by_one(
+        &mut self,
+        relay: u64,
+        to: &Arc<[SessionId]>,
+        except: Option<SessionId>,
+        message: &Outbound,
+        overflows: &mut HashMap<SessionId, Missed>,
+    ) {
+        let mut frames = BroadcastFrames::default();
+        for id in to.iter().filter(|id| Some(**id) != except) {
+            if let Some(slot) = self.slots.get(id)
+                && slot.outbox.push(frames.get(slot.encode, message)) == PushResult::Full
+            {
+                overflows.entry(*id).or_insert(Missed::Relay(relay));
+            }
+        }
+    }
+
+    fn append(&mut self, version: u64, session: SessionId, update: Bytes) {
+        let origin = self
+            .slots
+            .get(&session)
+            .map(|slot| slot.origin.clone())
+            .unwrap_or_default();
+        let append = Append {
+            document: self.cell.name.clone(),
+            epoch: self.epoch,
+            id: append_id(),
+            origin,
+            time_ms: self.shared.clock.wall_ms(),
+            update,
+        };
+        let listener = self.listener.clone();
+        self.shared.committer.submit(PendingAppend {
+            append,
+            version,
+            listener,
+        });
+    }
+
+    fn release_exports(&mut self) {
+        let durable = self.replica.versions().1;
+        for at in (0..self.exports.len()).rev() {
+            if self.exports[at].0 <= durable {
+                let (_, state, reply) = self.exports.swap_remove(at);
+                // The asker may have given up.
+                let _ = reply.send(state);
+            }
+        }
+    }
+
+    fn wake_at_ms(&mut self) -> Option<u64> {
+        let now_ms = self.shared.clock.now_ms();
+        if self.trim_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            self.trim_at_ms = None;
+            self.states.clear();
+            self.replica.forget_encodings();
+        }
+        let deadlines = [self.replica.next_deadline_ms(), self.trim_at_ms];
+        deadlines.into_iter().flatten().min()
+    }
+}
+
+/// A random id: two histories with equal sequence numbers never share one.
+fn append_id() -> [u8; 16] {
+    fastrand::u128(..).to_be_bytes()
+}
+
+fn observe(observation: Observation) {
+    match observation {
+        Observation::Applied { updates } => metrics::updates_applied(updates),
+        Observation::Duplicate => metrics::duplicate(),
+        Observation::Gap => metrics::gap(),
+        Observation::Refused(reason) => metrics::refused(reason),
+        Observation::Resynced => metrics::resynced(),
+        Observation::PresenceEcho => metrics::presence_echo(),
+        Observation::Denied => metrics::denied(),
+    }
+}

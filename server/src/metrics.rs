@@ -1,0 +1,143 @@
+//! Every metric of the server: its name, its meaning, and the one place that records it.
+
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+
+/// Updates that brought something new.
+pub const UPDATES_APPLIED: &str = "driftless_updates_applied_total";
+/// Transactions that updates were applied in; updates per transaction is the merge ratio.
+pub const TRANSACTIONS: &str = "driftless_apply_transactions_total";
+/// Updates that brought nothing new.
+pub const UPDATES_DUPLICATE: &str = "driftless_updates_duplicate_total";
+/// Updates with a part that needs what is not there.
+pub const GAPS: &str = "driftless_gaps_total";
+/// Input that was refused, by reason.
+pub const REFUSED: &str = "driftless_refused_total";
+/// Writes that were answered with a denial.
+pub const DENIED: &str = "driftless_denied_total";
+/// Sessions that fell behind and were brought up to date.
+pub const RESYNCS: &str = "driftless_resyncs_total";
+/// Presence entries without news.
+pub const PRESENCE_ECHOES: &str = "driftless_presence_echoes_total";
+/// Frames handed to sessions by broadcasts.
+pub const FRAMES_RELAYED: &str = "driftless_frames_relayed_total";
+/// Document actors that were replaced.
+pub const RESTARTS: &str = "driftless_document_restarts_total";
+/// Document actors that were stuck.
+pub const STUCK: &str = "driftless_document_stuck_total";
+/// Documents that were frozen.
+pub const QUARANTINES: &str = "driftless_document_quarantines_total";
+/// Documents that left memory.
+pub const EVICTIONS: &str = "driftless_document_evictions_total";
+/// Documents that could not be loaded.
+pub const LOAD_FAILURES: &str = "driftless_document_load_failures_total";
+/// Documents in memory, by state.
+pub const DOCUMENTS: &str = "driftless_documents";
+/// Sessions attached to documents.
+pub const SESSIONS: &str = "driftless_sessions";
+/// About how much memory replicas take.
+pub const RESIDENT_BYTES: &str = "driftless_documents_resident_bytes";
+/// Messages that wait in front of documents.
+pub const MAILBOX_MESSAGES: &str = "driftless_mailbox_messages";
+/// Bytes that wait in front of documents.
+pub const MAILBOX_BYTES: &str = "driftless_mailbox_bytes";
+
+/// Describes the metrics of documents to the recorder.
+pub fn describe_documents() {
+    describe_counter!(UPDATES_APPLIED, "Updates that brought something new");
+    describe_counter!(TRANSACTIONS, "Transactions that updates were applied in");
+    describe_counter!(UPDATES_DUPLICATE, "Updates that brought nothing new");
+    describe_counter!(GAPS, "Updates with a part that needs what is not there");
+    describe_counter!(REFUSED, "Input that was refused, by reason");
+    describe_counter!(DENIED, "Writes that were answered with a denial");
+    describe_counter!(
+        RESYNCS,
+        "Sessions that fell behind and were brought up to date"
+    );
+    describe_counter!(PRESENCE_ECHOES, "Presence entries without news");
+    describe_counter!(FRAMES_RELAYED, "Frames handed to sessions by broadcasts");
+    describe_counter!(RESTARTS, "Document actors that were replaced");
+    describe_counter!(STUCK, "Document actors that were stuck");
+    describe_counter!(QUARANTINES, "Documents that were frozen");
+    describe_counter!(EVICTIONS, "Documents that left memory");
+    describe_counter!(LOAD_FAILURES, "Documents that could not be loaded");
+    describe_gauge!(DOCUMENTS, "Documents in memory, by state");
+    describe_gauge!(SESSIONS, "Sessions attached to documents");
+    describe_gauge!(RESIDENT_BYTES, "About how much memory replicas take");
+    describe_gauge!(MAILBOX_MESSAGES, "Messages that wait in front of documents");
+    describe_gauge!(MAILBOX_BYTES, "Bytes that wait in front of documents");
+}
+
+pub(crate) fn updates_applied(updates: usize) {
+    counter!(UPDATES_APPLIED).increment(updates as u64);
+    counter!(TRANSACTIONS).increment(1);
+}
+
+pub(crate) fn duplicate() {
+    counter!(UPDATES_DUPLICATE).increment(1);
+}
+
+pub(crate) fn gap() {
+    counter!(GAPS).increment(1);
+}
+
+pub(crate) fn refused(reason: &'static str) {
+    counter!(REFUSED, "reason" => reason).increment(1);
+}
+
+pub(crate) fn denied() {
+    counter!(DENIED).increment(1);
+}
+
+pub(crate) fn resynced() {
+    counter!(RESYNCS).increment(1);
+}
+
+pub(crate) fn presence_echo() {
+    counter!(PRESENCE_ECHOES).increment(1);
+}
+
+pub(crate) fn frames_relayed(frames: u64) {
+    counter!(FRAMES_RELAYED).increment(frames);
+}
+
+pub(crate) fn restarted() {
+    counter!(RESTARTS).increment(1);
+}
+
+pub(crate) fn stuck() {
+    counter!(STUCK).increment(1);
+}
+
+pub(crate) fn quarantined() {
+    counter!(QUARANTINES).increment(1);
+}
+
+pub(crate) fn evicted() {
+    counter!(EVICTIONS).increment(1);
+}
+
+pub(crate) fn load_failed() {
+    counter!(LOAD_FAILURES).increment(1);
+}
+
+/// What the supervisor sees on one look.
+#[derive(Debug, Default)]
+pub(crate) struct DocumentGauges {
+    pub(crate) documents: u64,
+    pub(crate) idle: u64,
+    pub(crate) sessions: u64,
+    pub(crate) resident_bytes: u64,
+    pub(crate) mailbox_messages: u64,
+    pub(crate) mailbox_bytes: u64,
+}
+
+impl DocumentGauges {
+    pub(crate) fn publish(&self) {
+        gauge!(DOCUMENTS, "state" => "idle").set(self.idle as f64);
+        gauge!(DOCUMENTS, "state" => "active").set((self.documents - self.idle) as f64);
+        gauge!(SESSIONS).set(self.sessions as f64);
+        gauge!(RESIDENT_BYTES).set(self.resident_bytes as f64);
+        gauge!(MAILBOX_MESSAGES).set(self.mailbox_messages as f64);
+        gauge!(MAILBOX_BYTES).set(self.mailbox_bytes as f64);
+    }
+}
