@@ -14,6 +14,7 @@ pub mod config;
 pub mod logging;
 pub mod metrics;
 pub mod outbox;
+pub mod process;
 pub mod session;
 pub mod signals;
 pub mod store;
