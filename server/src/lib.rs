@@ -8,9 +8,11 @@
 //! ```
 
 pub mod actors;
+pub mod adapters;
 pub mod admin;
 pub mod clock;
 pub mod config;
+pub mod error;
 pub mod logging;
 pub mod metrics;
 pub mod outbox;
