@@ -223,6 +223,9 @@ impl From<TooMany> for Answer {
     }
 }
 
+/// What the codec of HTTP/1.1 encodes.
+type Outgoing = Message<(Response<()>, BodySize)>;
+
 /// Answers and ends the connection: what follows a refused upgrade may be frames, not requests.
 async fn respond<I>(mut framed: Framed<I, Codec>, answer: Answer) -> Result<(), DispatchError>
 where
@@ -241,11 +244,7 @@ where
     framed.as_mut().write(Message::Item((response, size)))?;
     framed.as_mut().write(Message::Chunk(Some(body)))?;
     framed.as_mut().write(Message::Chunk(None))?;
-    poll_fn(|cx| {
-        framed
-            .as_mut()
-            .close::<Message<(Response<()>, BodySize)>>(cx)
-    })
-    .await?;
+    poll_fn(|cx| framed.as_mut().flush::<Outgoing>(cx)).await?;
+    poll_fn(|cx| framed.as_mut().close::<Outgoing>(cx)).await?;
     Ok(())
 }
