@@ -11,7 +11,9 @@ pub struct Clock {
 impl Clock {
     /// A clock that starts now, at 1 ms, so that 0 can mean "never".
     pub fn start() -> Self {
-        Self { started: Instant::now() }
+        Self {
+            started: Instant::now(),
+        }
     }
 
     /// Milliseconds since the start, never going back.
@@ -21,7 +23,9 @@ impl Clock {
 
     /// Milliseconds since 1970 by the wall clock, for people and logs only.
     pub fn wall_ms(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 }

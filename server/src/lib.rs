@@ -7,6 +7,16 @@
 //!  bytes ◀─ adapters ◀─ session queue ◀──────────────────────────────────────┴▶ send   to peers
 //! ```
 
+pub mod actors;
+pub mod adapters;
+pub mod admin;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod logging;
+pub mod metrics;
 pub mod outbox;
+pub mod process;
 pub mod session;
+pub mod signals;
 pub mod store;

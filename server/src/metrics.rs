@@ -1,6 +1,6 @@
 //! Every metric of the server: its name, its meaning, and the one place that records it.
 
-use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
 /// Updates that brought something new.
 pub const UPDATES_APPLIED: &str = "driftless_updates_applied_total";
@@ -49,7 +49,10 @@ pub fn describe_documents() {
     describe_counter!(GAPS, "Updates with a part that needs what is not there");
     describe_counter!(REFUSED, "Input that was refused, by reason");
     describe_counter!(DENIED, "Writes that were answered with a denial");
-    describe_counter!(RESYNCS, "Sessions that fell behind and were brought up to date");
+    describe_counter!(
+        RESYNCS,
+        "Sessions that fell behind and were brought up to date"
+    );
     describe_counter!(PRESENCE_ECHOES, "Presence entries without news");
     describe_counter!(FRAMES_RELAYED, "Frames handed to sessions by broadcasts");
     describe_counter!(RESTARTS, "Document actors that were replaced");
@@ -137,4 +140,45 @@ impl DocumentGauges {
         gauge!(MAILBOX_MESSAGES).set(self.mailbox_messages as f64);
         gauge!(MAILBOX_BYTES).set(self.mailbox_bytes as f64);
     }
+}
+
+// Connections (adapters). Sockets keep handles of the busy ones, so they are recorded there.
+
+/// Open WebSocket connections.
+pub const CONNECTIONS: &str = "driftless_connections";
+/// Requests for a connection that were turned away, by reason.
+pub const CONNECTIONS_REFUSED: &str = "driftless_connections_refused_total";
+/// Ended connections, by who ended them (server, peer, or lost) and the server's close code.
+pub const CONNECTIONS_CLOSED: &str = "driftless_connections_closed_total";
+/// WebSocket messages from clients.
+pub const FRAMES_RECEIVED: &str = "driftless_frames_received_total";
+/// WebSocket frames to clients.
+pub const FRAMES_SENT: &str = "driftless_frames_sent_total";
+/// Bytes from clients after the handshake.
+pub const BYTES_RECEIVED: &str = "driftless_received_bytes_total";
+/// Bytes to clients, the handshake's answer included.
+pub const BYTES_SENT: &str = "driftless_sent_bytes_total";
+
+/// Describes the metrics of connections to the recorder.
+pub fn describe_connections() {
+    describe_gauge!(CONNECTIONS, "Open WebSocket connections");
+    describe_counter!(CONNECTIONS_REFUSED, "Requests for a connection turned away");
+    describe_counter!(
+        CONNECTIONS_CLOSED,
+        "Ended connections, by who ended them and code"
+    );
+    describe_counter!(FRAMES_RECEIVED, "WebSocket messages from clients");
+    describe_counter!(FRAMES_SENT, "WebSocket frames to clients");
+    describe_counter!(BYTES_RECEIVED, Unit::Bytes, "Bytes from clients");
+    describe_counter!(BYTES_SENT, Unit::Bytes, "Bytes to clients");
+}
+
+pub(crate) fn connection_refused(reason: &'static str) {
+    counter!(CONNECTIONS_REFUSED, "reason" => reason).increment(1);
+}
+
+/// `code` is one of the server's own: what peers invent is no label, their number is unbounded.
+pub(crate) fn connection_closed(by: &'static str, code: Option<u16>) {
+    let code = code.map_or(String::new(), |code| code.to_string());
+    counter!(CONNECTIONS_CLOSED, "by" => by, "code" => code).increment(1);
 }

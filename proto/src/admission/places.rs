@@ -72,6 +72,9 @@ impl Places {
         let read = &step.read;
         let mut place = self.place_of(step)?;
         place.deleted = read.is_deleted();
+        if place.keyed && read.length > 1 && !place.deleted {
+            return Err(Refusal::LongValue);
+        }
         if read.is_subdocument() {
             self.subdocuments += 1;
             if self.subdocuments > SUBDOCUMENTS_MAX {
@@ -125,14 +128,16 @@ impl Places {
 
     fn place_of(&mut self, step: &Step<'_>) -> Result<Place, Refusal> {
         let read = &step.read;
-        if step.offset > 0 {
-            return Ok(self.find(Id {
+        // What is left of a trimmed struct hangs on its own first part.
+        let origin = match step.offset {
+            0 => read.origin,
+            offset => Some(Id {
                 client: step.client,
-                clock: read.clock + step.offset - 1,
-            }));
-        }
-        if read.origin.is_some() || read.right_origin.is_some() {
-            let left = read.origin.map(|id| self.find(id));
+                clock: read.clock + offset - 1,
+            }),
+        };
+        if origin.is_some() || read.right_origin.is_some() {
+            let left = origin.map(|id| self.find(id));
             let right = read.right_origin.map(|id| self.find(id));
             return between(left, right);
         }

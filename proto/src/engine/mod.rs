@@ -14,6 +14,7 @@
 
 mod close;
 mod crdt;
+pub mod export;
 mod presence;
 mod relay;
 mod replica;

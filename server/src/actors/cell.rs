@@ -138,7 +138,11 @@ impl DocumentCell {
     }
 
     pub(super) fn slots(&self) -> Vec<(SessionId, Arc<Slot>)> {
-        lock(&self.sessions).slots.iter().map(|(id, slot)| (*id, slot.clone())).collect()
+        lock(&self.sessions)
+            .slots
+            .iter()
+            .map(|(id, slot)| (*id, slot.clone()))
+            .collect()
     }
 
     pub(super) fn session_count(&self) -> usize {
@@ -215,7 +219,9 @@ impl DocumentCell {
 
     /// True when an actor was in charge and its mailbox closed.
     pub(super) fn lost_its_actor(&self) -> bool {
-        lock(&self.actor).as_ref().is_some_and(|actor| !actor.connected())
+        lock(&self.actor)
+            .as_ref()
+            .is_some_and(|actor| !actor.connected())
     }
 
     /// Tells the actor of a closed cell to go.
@@ -252,13 +258,20 @@ impl CellHandle {
 
 impl SessionHandle for CellHandle {
     fn try_receive(&mut self, message: Message) -> Result<(), ReceiveError> {
-        self.cell.inbox.try_push(self.session, message).map_err(ReceiveError::Full)?;
+        self.cell
+            .inbox
+            .try_push(self.session, message)
+            .map_err(ReceiveError::Full)?;
         self.cell.wake();
         Ok(())
     }
 
     fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ended>> {
-        if self.cell.inbox.has_room_or_wake(self.session, context.waker()) {
+        if self
+            .cell
+            .inbox
+            .has_room_or_wake(self.session, context.waker())
+        {
             Poll::Ready(Ok(()))
         } else {
             Poll::Pending

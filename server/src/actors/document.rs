@@ -6,27 +6,35 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
 use actix::ActorFutureExt as _;
+use actix::{
+    Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture,
+};
 use driftless_proto::engine::{CloseReason, Suspect};
 
+use super::Shared;
 use super::cell::DocumentCell;
 use super::load::{self, Loaded};
 use super::registry::{Restart, WeakRegistry};
 use super::turn::{Ready, TurnEnd};
-use super::Shared;
 use crate::metrics;
 use crate::store::StoreError;
 
 /// "There is something in your inbox", or "the time you asked for has come".
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Debug)]
 pub(super) struct Wake;
 
 /// "You left memory", sent by the supervisor.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Debug)]
 pub(super) struct Stop;
+
+impl Message for Wake {
+    type Result = ();
+}
+
+impl Message for Stop {
+    type Result = ();
+}
 
 /// Updates that were under way when a replica failed, to be tried one by one.
 pub(super) type Suspects = VecDeque<Suspect>;
@@ -58,7 +66,15 @@ impl DocumentActor {
         generation: u64,
         suspects: Suspects,
     ) -> Self {
-        Self { cell, shared, registry, generation, suspects, phase: Phase::Loading, timer: None }
+        Self {
+            cell,
+            shared,
+            registry,
+            generation,
+            suspects,
+            phase: Phase::Loading,
+            timer: None,
+        }
     }
 
     fn is_current(&self) -> bool {
@@ -96,7 +112,12 @@ impl DocumentActor {
             metrics::quarantined();
             self.write_quarantine(reason.clone(), context);
         }
-        let ready = Ready::new(self.cell.clone(), self.shared.clone(), self.generation, loaded);
+        let ready = Ready::new(
+            self.cell.clone(),
+            self.shared.clone(),
+            self.generation,
+            loaded,
+        );
         self.phase = Phase::Ready(Box::new(ready));
         let is_replacement = self.generation > 1;
         let suspects = std::mem::take(&mut self.suspects);
@@ -130,14 +151,32 @@ impl DocumentActor {
             Ok(TurnEnd::Done { wake_at_ms }) => self.arm(wake_at_ms, context),
             Ok(TurnEnd::Deleting(reply)) => self.delete(reply, context),
             Ok(TurnEnd::Poisoned { suspects, guilty }) => {
-                self.retire(Restart { suspects, explained: guilty }, context);
+                self.retire(
+                    Restart {
+                        suspects,
+                        explained: guilty,
+                    },
+                    context,
+                );
             }
             Ok(TurnEnd::Reload) => {
-                self.retire(Restart { suspects: Suspects::new(), explained: true }, context);
+                self.retire(
+                    Restart {
+                        suspects: Suspects::new(),
+                        explained: true,
+                    },
+                    context,
+                );
             }
             Err(_) => {
                 tracing::error!(document = %self.cell.name, "document actor panicked");
-                self.retire(Restart { suspects: Suspects::new(), explained: false }, context);
+                self.retire(
+                    Restart {
+                        suspects: Suspects::new(),
+                        explained: false,
+                    },
+                    context,
+                );
             }
         }
     }
@@ -219,8 +258,9 @@ impl Actor for DocumentActor {
     fn started(&mut self, context: &mut Self::Context) {
         let (shared, name) = (self.shared.clone(), self.cell.name.clone());
         let load = async move { load::load(&shared, &name).await };
-        let loaded =
-            load.into_actor(self).map(|loaded, actor, context| actor.loaded(loaded, context));
+        let loaded = load
+            .into_actor(self)
+            .map(|loaded, actor, context| actor.loaded(loaded, context));
         context.spawn(loaded);
     }
 }

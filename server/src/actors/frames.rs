@@ -21,7 +21,10 @@ pub(super) struct BroadcastFrames {
 impl BroadcastFrames {
     /// The frame of this message in this dialect.
     pub(super) fn get(&mut self, encode: EncodeFrame, message: &Outbound) -> Bytes {
-        let known = self.frames.iter().find(|(other, _)| std::ptr::fn_addr_eq(*other, encode));
+        let known = self
+            .frames
+            .iter()
+            .find(|(other, _)| std::ptr::fn_addr_eq(*other, encode));
         if let Some((_, frame)) = known {
             return frame.clone();
         }
@@ -71,7 +74,12 @@ impl StateFrames {
             self.shared.remove(0);
         }
         let payload = payload.clone();
-        self.shared.push(SharedState { encode, payload, is_last, frame: frame.clone() });
+        self.shared.push(SharedState {
+            encode,
+            payload,
+            is_last,
+            frame: frame.clone(),
+        });
         frame
     }
 

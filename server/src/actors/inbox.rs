@@ -50,7 +50,10 @@ pub(super) struct Inbox {
 
 impl Inbox {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, state: Mutex::default() }
+        Self {
+            bytes_max,
+            state: Mutex::default(),
+        }
     }
 
     /// Queues a peer's message; hands it back when there is no room. Room means that the bound is
@@ -116,7 +119,9 @@ mod tests {
     use bytes::Bytes;
 
     fn update(length: usize) -> Message {
-        Message::Update { update: Bytes::from(vec![0; length]) }
+        Message::Update {
+            update: Bytes::from(vec![0; length]),
+        }
     }
 
     #[test]

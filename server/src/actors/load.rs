@@ -29,8 +29,15 @@ pub(super) async fn load(shared: &Shared, name: &DocumentName) -> Result<Loaded,
     let permit = shared.load_permits.acquire().await;
     shared.committer.wait_idle(name).await;
     let stored = shared.store.load(name).await?;
-    let bytes = stored.snapshot.as_ref().map_or(0, |snapshot| snapshot.state.len())
-        + stored.appends.iter().map(|append| append.update.len()).sum::<usize>();
+    let bytes = stored
+        .snapshot
+        .as_ref()
+        .map_or(0, |snapshot| snapshot.state.len())
+        + stored
+            .appends
+            .iter()
+            .map(|append| append.update.len())
+            .sum::<usize>();
     let options = shared.options.replica.clone();
     let loaded = if bytes < BLOCKING_BYTES_MIN {
         build(options, stored)
@@ -48,8 +55,14 @@ pub(super) async fn load(shared: &Shared, name: &DocumentName) -> Result<Loaded,
 fn build(options: ReplicaOptions, stored: LoadedDocument) -> Loaded {
     let mut document = StoredDocument {
         snapshot: stored.snapshot.map(|snapshot| snapshot.state),
-        appends: stored.appends.iter().map(|append| append.update.clone()).collect(),
-        tombstone: stored.tombstone.and_then(|bytes| StateVector::decode(&bytes).ok()),
+        appends: stored
+            .appends
+            .iter()
+            .map(|append| append.update.clone())
+            .collect(),
+        tombstone: stored
+            .tombstone
+            .and_then(|bytes| StateVector::decode(&bytes).ok()),
     };
     let mut damage = stored.damage;
     let mut replica = match guarded_load(&options, &document) {
@@ -60,7 +73,9 @@ fn build(options: ReplicaOptions, stored: LoadedDocument) -> Loaded {
                 LoadError::Append { index } => index,
             };
             damage.get_or_insert_with(|| {
-                let sequence = last_good.checked_sub(1).and_then(|at| stored.appends.get(at));
+                let sequence = last_good
+                    .checked_sub(1)
+                    .and_then(|at| stored.appends.get(at));
                 let sequence = sequence.map_or(0, |append| append.sequence);
                 format!("{error}; readable up to sequence {sequence}")
             });
@@ -75,14 +90,25 @@ fn build(options: ReplicaOptions, stored: LoadedDocument) -> Loaded {
     let read_only = stored.quarantine.or(damage);
     if let Some(reason) = &read_only {
         let writes = Writes::ReadOnly(quarantine_text(reason));
-        replica.handle(0, driftless_proto::engine::Input::SetWrites { writes }, &mut Vec::new());
+        replica.handle(
+            0,
+            driftless_proto::engine::Input::SetWrites { writes },
+            &mut Vec::new(),
+        );
     }
-    Loaded { replica, epoch: stored.epoch, read_only, newly_quarantined }
+    Loaded {
+        replica,
+        epoch: stored.epoch,
+        read_only,
+        newly_quarantined,
+    }
 }
 
 fn guarded_load(options: &ReplicaOptions, document: &StoredDocument) -> Result<Replica, LoadError> {
-    catch_unwind(AssertUnwindSafe(|| Replica::load(options.clone(), document)))
-        .unwrap_or(Err(LoadError::Append { index: 0 }))
+    catch_unwind(AssertUnwindSafe(|| {
+        Replica::load(options.clone(), document)
+    }))
+    .unwrap_or(Err(LoadError::Append { index: 0 }))
 }
 
 /// What a writer reads about a quarantined document.

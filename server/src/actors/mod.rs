@@ -40,6 +40,7 @@ use crate::store::committer::Committer;
 
 #[cfg(feature = "fault-injection")]
 pub use query::Fault;
+pub use placement::ABANDONED_THREADS_MAX;
 pub use registry::{QueryError, Registry};
 
 /// The bounds and times of documents in memory.

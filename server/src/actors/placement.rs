@@ -10,7 +10,7 @@ use super::lock;
 
 /// Threads given up as stuck before the process refuses to hide it any longer: each one keeps its
 /// stack and whatever it was working on.
-pub(super) const ABANDONED_MAX: usize = 8;
+pub const ABANDONED_THREADS_MAX: usize = 8;
 
 /// The arbiters that documents are placed on.
 #[derive(Debug)]
@@ -23,7 +23,10 @@ impl Placement {
     /// Starts the threads; must be called inside an actix system.
     pub(super) fn start(threads: usize) -> Self {
         let arbiters = (0..threads.max(1)).map(|_| Arbiter::new()).collect();
-        Self { arbiters: Mutex::new(arbiters), abandoned: Mutex::new(0) }
+        Self {
+            arbiters: Mutex::new(arbiters),
+            abandoned: Mutex::new(0),
+        }
     }
 
     /// The index of a document's thread.
@@ -42,7 +45,7 @@ impl Placement {
     /// Puts a new thread in the place of one that is stuck; false when too many were given up.
     pub(super) fn replace(&self, index: usize) -> bool {
         let mut abandoned = lock(&self.abandoned);
-        if *abandoned >= ABANDONED_MAX {
+        if *abandoned >= ABANDONED_THREADS_MAX {
             return false;
         }
         *abandoned += 1;

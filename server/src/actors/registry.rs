@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr};
 use bytes::Bytes;
-use driftless_proto::engine::{CloseReason, SessionId};
+use driftless_proto::engine::SessionId;
 use driftless_proto::name::DocumentName;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -87,7 +87,13 @@ impl Registry {
     ) -> Self {
         let placement = Placement::start(options.threads);
         let load_permits = Semaphore::new(options.load_concurrency.max(1));
-        let shared = Arc::new(Shared { options, clock, store, committer, load_permits });
+        let shared = Arc::new(Shared {
+            options,
+            clock,
+            store,
+            committer,
+            load_permits,
+        });
         let registry = Self(Arc::new(Inner {
             shared,
             placement,
@@ -138,7 +144,9 @@ impl Registry {
 
     /// Sessions attached to a document; `None` when it is not in memory.
     pub fn session_count(&self, document: &DocumentName) -> Option<usize> {
-        lock(&self.0.cells).get(document).map(|cell| cell.session_count())
+        lock(&self.0.cells)
+            .get(document)
+            .map(|cell| cell.session_count())
     }
 
     /// Threads that were given up because a document was stuck on them.
@@ -146,18 +154,9 @@ impl Registry {
         self.0.placement.abandoned()
     }
 
-    /// Refuses new sessions and ends those there are, spread over `spread`.
-    pub async fn close_sessions(&self, spread: Duration) {
+    /// Refuses new sessions from now on; those there are go on until their sockets end.
+    pub fn refuse_sessions(&self) {
         self.0.closing.store(true, Ordering::Release);
-        let cells: Vec<_> = lock(&self.0.cells).values().cloned().collect();
-        let slots: Vec<_> = cells.iter().flat_map(|cell| cell.slots()).collect();
-        let pause = spread / u32::try_from(slots.len().max(1)).unwrap_or(u32::MAX);
-        for (_, slot) in slots {
-            slot.outbox.close(CloseReason::ShuttingDown);
-            if pause > Duration::from_micros(50) {
-                tokio::time::sleep(pause).await;
-            }
-        }
     }
 
     /// Resolves when every session left and all they sent was handed to the committer.
@@ -209,8 +208,11 @@ impl Registry {
         }
         let shared = &self.0.shared;
         let bytes_max = shared.options.mailbox_bytes_max;
-        let cell =
-            Arc::new(DocumentCell::new(document.clone(), bytes_max, shared.clock.now_ms()));
+        let cell = Arc::new(DocumentCell::new(
+            document.clone(),
+            bytes_max,
+            shared.clock.now_ms(),
+        ));
         cells.insert(document.clone(), cell.clone());
         drop(cells);
         self.start_actor(&cell, Suspects::new());
@@ -223,7 +225,8 @@ impl Registry {
         let index = self.0.placement.index_of(&cell.name);
         let (cell, shared, weak) = (cell.clone(), self.0.shared.clone(), self.downgrade());
         self.0.placement.handle(index).spawn_fn(move || {
-            let actor = DocumentActor::new(cell.clone(), shared.clone(), weak, generation, suspects);
+            let actor =
+                DocumentActor::new(cell.clone(), shared.clone(), weak, generation, suspects);
             let now_ms = shared.clock.now_ms();
             cell.install(generation, actor.start(), now_ms);
         });
@@ -260,7 +263,13 @@ impl Registry {
         let reason = format!("its actor failed {failures} times in a row");
         tracing::error!(document = %cell.name, reason, "document quarantined");
         metrics::quarantined();
-        if let Err(error) = self.0.shared.store.set_quarantine(&cell.name, Some(&reason)).await {
+        if let Err(error) = self
+            .0
+            .shared
+            .store
+            .set_quarantine(&cell.name, Some(&reason))
+            .await
+        {
             tracing::warn!(document = %cell.name, %error, "quarantine could not be written");
         }
     }
@@ -268,7 +277,10 @@ impl Registry {
     /// Takes a cell out of memory, if it is the one that is there.
     pub(super) fn remove(&self, cell: &Arc<DocumentCell>) {
         let mut cells = lock(&self.0.cells);
-        if cells.get(&cell.name).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+        if cells
+            .get(&cell.name)
+            .is_some_and(|known| Arc::ptr_eq(known, cell))
+        {
             cells.remove(&cell.name);
         }
     }
@@ -280,12 +292,25 @@ impl Documents for Registry {
             return Err(AttachError::ShuttingDown);
         }
         let session = SessionId(self.0.next_session.fetch_add(1, Ordering::Relaxed));
-        let AttachRequest { document, encode, outbox, origin } = request;
+        let AttachRequest {
+            document,
+            encode,
+            outbox,
+            origin,
+        } = request;
         loop {
             let cell = self.cell(&document);
-            let slot = Slot { outbox: outbox.clone(), encode, origin: origin.clone() };
+            let slot = Slot {
+                outbox: outbox.clone(),
+                encode,
+                origin: origin.clone(),
+            };
             if cell.add_session(session, slot) {
-                return Ok(Box::new(CellHandle { cell, session, detached: false }));
+                return Ok(Box::new(CellHandle {
+                    cell,
+                    session,
+                    detached: false,
+                }));
             }
             // It left memory between the two steps; the next look-up makes a new one.
             self.remove(&cell);

@@ -8,8 +8,8 @@ use actix::{Actor, AsyncContext, Context};
 
 use super::cell::DocumentCell;
 use super::document::Suspects;
-use super::registry::{Registry, WeakRegistry};
 use super::lock;
+use super::registry::{Registry, WeakRegistry};
 use crate::metrics::{self, DocumentGauges};
 
 /// How often it looks. A turn takes microseconds, a stuck one is given up after seconds.
@@ -73,7 +73,10 @@ fn replace_stuck(registry: &Registry, cells: &[Arc<DocumentCell>], now_ms: u64) 
             tracing::error!("too many threads are stuck; the process has to be restarted");
             continue;
         }
-        for cell in cells.iter().filter(|cell| inner.placement.index_of(&cell.name) == thread) {
+        for cell in cells
+            .iter()
+            .filter(|cell| inner.placement.index_of(&cell.name) == thread)
+        {
             registry.start_actor(cell, Suspects::new());
         }
     }
@@ -92,7 +95,10 @@ fn replace_gone(registry: &Registry, cells: &[Arc<DocumentCell>]) {
 /// ones at once while the budget is exceeded.
 fn evict(registry: &Registry, cells: &[Arc<DocumentCell>], now_ms: u64) {
     let options = &registry.inner().shared.options;
-    let mut idle: Vec<_> = cells.iter().filter(|cell| cell.session_count() == 0).collect();
+    let mut idle: Vec<_> = cells
+        .iter()
+        .filter(|cell| cell.session_count() == 0)
+        .collect();
     idle.sort_by_key(|cell| cell.touched_ms.load(Ordering::Acquire));
     let resident = |cell: &Arc<DocumentCell>| cell.size_bytes.load(Ordering::Relaxed);
     let mut total: u64 = cells.iter().map(resident).sum();

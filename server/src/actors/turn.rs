@@ -11,13 +11,13 @@ use driftless_proto::engine::{
 use driftless_proto::wire::{Message, Outbound};
 use tokio::sync::oneshot;
 
+use super::Shared;
 use super::cell::{DocumentCell, Slot};
 use super::document::Suspects;
 use super::frames::{BroadcastFrames, StateFrames};
 use super::inbox::Item;
 use super::load::Loaded;
 use super::query::Query;
-use super::Shared;
 use crate::metrics;
 use crate::outbox::PushResult;
 use crate::store::committer::{CommitListener, PendingAppend};
@@ -94,7 +94,10 @@ impl Ready {
         generation: u64,
         loaded: Loaded,
     ) -> Self {
-        let listener = Arc::new(Listener { cell: cell.clone(), generation });
+        let listener = Arc::new(Listener {
+            cell: cell.clone(),
+            generation,
+        });
         Self {
             cell,
             shared,
@@ -141,20 +144,31 @@ impl Ready {
 
     /// Tries updates one by one; the first that fails is guilty, its session is closed.
     fn try_suspects(&mut self, mut suspects: Suspects) -> Option<TurnEnd> {
-        while let Some(Suspect { session, update, .. }) = suspects.pop_front() {
+        while let Some(Suspect {
+            session, update, ..
+        }) = suspects.pop_front()
+        {
             let now_ms = self.shared.clock.now_ms();
             let message = Message::Update { update };
             let input = Input::Receive { session, message };
             self.replica.handle(now_ms, input, &mut self.effects);
-            if let Some(TurnEnd::Poisoned { suspects: guilty, .. }) = self.finish(now_ms) {
+            if let Some(TurnEnd::Poisoned {
+                suspects: guilty, ..
+            }) = self.finish(now_ms)
+            {
                 metrics::refused("poisonous");
                 tracing::warn!(document = %self.cell.name, "update refused: it breaks the document");
-                guilty.iter().for_each(|suspect| self.cell.ban(&suspect.advances));
+                guilty
+                    .iter()
+                    .for_each(|suspect| self.cell.ban(&suspect.advances));
                 if let Some(slot) = self.slots.get(&session) {
                     slot.outbox.close(CloseReason::Refused);
                 }
                 suspects.retain(|other| other.session != session);
-                return Some(TurnEnd::Poisoned { suspects, guilty: true });
+                return Some(TurnEnd::Poisoned {
+                    suspects,
+                    guilty: true,
+                });
             }
         }
         None
@@ -178,7 +192,9 @@ impl Ready {
         self.items = items;
         match self.finish(now_ms) {
             Some(end) => end,
-            None => TurnEnd::Done { wake_at_ms: self.wake_at_ms() },
+            None => TurnEnd::Done {
+                wake_at_ms: self.wake_at_ms(),
+            },
         }
     }
 
@@ -186,13 +202,19 @@ impl Ready {
     fn look_at_store(&mut self, now_ms: u64) {
         let version = self.cell.committed_version();
         if version > self.replica.versions().1 {
-            self.replica.handle(now_ms, Input::Committed { version }, &mut self.effects);
+            self.replica
+                .handle(now_ms, Input::Committed { version }, &mut self.effects);
         }
         let has_room = self.shared.committer.has_room();
         if !self.frozen && has_room != self.has_room {
             self.has_room = has_room;
-            let writes = if has_room { Writes::Open } else { Writes::StoreFull };
-            self.replica.handle(now_ms, Input::SetWrites { writes }, &mut self.effects);
+            let writes = if has_room {
+                Writes::Open
+            } else {
+                Writes::StoreFull
+            };
+            self.replica
+                .handle(now_ms, Input::SetWrites { writes }, &mut self.effects);
         }
     }
 
@@ -201,7 +223,10 @@ impl Ready {
             Item::Receive(session, message) => Input::Receive { session, message },
             Item::Attach(session) => {
                 // Adopted sessions arrived before this actor did; gone ones need nothing.
-                let slot = self.cell.slot(session).filter(|_| !self.slots.contains_key(&session))?;
+                let slot = self
+                    .cell
+                    .slot(session)
+                    .filter(|_| !self.slots.contains_key(&session))?;
                 self.slots.insert(session, slot);
                 Input::Attach { session }
             }
@@ -224,7 +249,10 @@ impl Ready {
         match query {
             Query::Export(reply) => {
                 let Some(state) = self.replica.encode_state() else {
-                    return Some(TurnEnd::Poisoned { suspects: Suspects::new(), guilty: false });
+                    return Some(TurnEnd::Poisoned {
+                        suspects: Suspects::new(),
+                        guilty: false,
+                    });
                 };
                 self.exports.push((self.replica.versions().0, state, reply));
                 None
@@ -247,13 +275,25 @@ impl Ready {
         self.replica.flush(now_ms, &mut self.effects);
         let overflows = match self.perform(now_ms) {
             Ok(overflows) => overflows,
-            Err(suspects) => return Some(TurnEnd::Poisoned { suspects, guilty: false }),
+            Err(suspects) => {
+                return Some(TurnEnd::Poisoned {
+                    suspects,
+                    guilty: false,
+                });
+            }
         };
         for (session, missed) in overflows {
-            self.replica.handle(now_ms, Input::Overflow { session, missed }, &mut self.effects);
+            self.replica.handle(
+                now_ms,
+                Input::Overflow { session, missed },
+                &mut self.effects,
+            );
         }
         if let Err(suspects) = self.perform(now_ms) {
-            return Some(TurnEnd::Poisoned { suspects, guilty: false });
+            return Some(TurnEnd::Poisoned {
+                suspects,
+                guilty: false,
+            });
         }
         self.release_exports();
         let encoded = u64::try_from(self.replica.size_bytes()).unwrap_or(u64::MAX);
@@ -269,10 +309,19 @@ impl Ready {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { to, message } => self.send(now_ms, to, &message, &mut overflows),
-                Effect::Broadcast { relay, to, except, message } => {
+                Effect::Broadcast {
+                    relay,
+                    to,
+                    except,
+                    message,
+                } => {
                     self.broadcast(relay, &to, except, &message, &mut overflows);
                 }
-                Effect::Append { version, session, update } => {
+                Effect::Append {
+                    version,
+                    session,
+                    update,
+                } => {
                     self.append(version, session, update);
                 }
                 Effect::NotifyDrained { session } => {
@@ -364,7 +413,11 @@ impl Ready {
     }
 
     fn append(&mut self, version: u64, session: SessionId, update: Bytes) {
-        let origin = self.slots.get(&session).map(|slot| slot.origin.clone()).unwrap_or_default();
+        let origin = self
+            .slots
+            .get(&session)
+            .map(|slot| slot.origin.clone())
+            .unwrap_or_default();
         let append = Append {
             document: self.cell.name.clone(),
             epoch: self.epoch,
@@ -374,7 +427,11 @@ impl Ready {
             update,
         };
         let listener = self.listener.clone();
-        self.shared.committer.submit(PendingAppend { append, version, listener });
+        self.shared.committer.submit(PendingAppend {
+            append,
+            version,
+            listener,
+        });
     }
 
     fn release_exports(&mut self) {

@@ -1,0 +1,78 @@
+//! Performs a command on whoever holds the documents; the same on both sides of the socket.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use driftless_proto::name::DocumentName;
+
+use super::command::{Command, LIST_LIMIT_MAX, Reply};
+use super::operations::{DocumentOperations, OperationError};
+use crate::store::Origin;
+
+/// Performs `command` with its payload; the reply comes with a payload of its own, mostly empty.
+pub async fn execute(
+    operations: &dyn DocumentOperations,
+    command: Command,
+    payload: Bytes,
+) -> Result<(Reply, Bytes), OperationError> {
+    let reply = match command {
+        Command::List {
+            prefix,
+            after,
+            limit,
+        } => {
+            let after = after.as_deref().map(named).transpose()?;
+            let limit = limit.clamp(1, LIST_LIMIT_MAX);
+            let listed = operations.list(&prefix, after.as_ref(), limit).await?;
+            let documents = listed.into_iter().map(Into::into).collect();
+            Reply::List { documents }
+        }
+        Command::Show { document } => operations.show(&named(&document)?).await?.into(),
+        Command::Export { document } => {
+            let state = operations.export_state(&named(&document)?).await?;
+            return Ok((Reply::Export {}, state));
+        }
+        Command::Import { document } => {
+            let origin = Origin {
+                identity: None,
+                door: "admin import".into(),
+            };
+            let document = named(&document)?;
+            let imported = operations.import_update(&document, payload, origin);
+            imported.await?.into()
+        }
+        Command::Delete { document } => {
+            let epoch = operations.delete(&named(&document)?).await?;
+            Reply::Delete { epoch }
+        }
+        Command::Verify { document } => {
+            let document = document.as_deref().map(named).transpose()?;
+            operations.verify(document.as_ref()).await?.into()
+        }
+        Command::Repair { document } => operations.repair(&named(&document)?).await?.into(),
+        Command::Release { document } => {
+            operations.release(&named(&document)?).await?;
+            Reply::Release {}
+        }
+        Command::Backup { file } => {
+            let bytes = operations.backup(absolute(&file)?).await?;
+            Reply::Backup { bytes }
+        }
+    };
+    Ok((reply, Bytes::new()))
+}
+
+fn named(name: &str) -> Result<DocumentName, OperationError> {
+    DocumentName::new(name).map_err(|error| OperationError::Refused(error.to_string()))
+}
+
+/// The server's working directory is not the caller's, so a relative path would surprise.
+fn absolute(file: &str) -> Result<&Path, OperationError> {
+    let path = Path::new(file);
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    Err(OperationError::Refused(
+        "the path of a backup must be absolute".into(),
+    ))
+}

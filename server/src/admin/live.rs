@@ -1,0 +1,243 @@
+//! The operators' contract fulfilled over the live documents of a running server.
+//!
+//! Reads and writes go through the documents' actors, so that sessions see what an operator does;
+//! only what concerns stored bytes goes to the store directly.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use driftless_proto::admission::{Limits, admit, known_of};
+use driftless_proto::name::DocumentName;
+use driftless_proto::wire::{Message, Outbound};
+
+use super::operations::{
+    DocumentDetails, DocumentOperations, Imported, LiveDetails, OperationError, OperationFuture,
+    Repair, Verification,
+};
+use crate::actors::{QueryError, Registry};
+use crate::error::Refusal;
+use crate::outbox::{Outbox, Taken};
+use crate::session::{AttachRequest, Documents, ReceiveError, SessionHandle};
+use crate::store::{DocumentSummary, Origin};
+
+/// Replies queued for an import; it reads two of them and skips the rest.
+const REPLY_BYTES_MAX: usize = 64 * 1024;
+
+/// The counter of an import's only save probe.
+const PROBE: u64 = 1;
+
+const SAVED_TAG: u8 = b'S';
+const DENIED_TAG: u8 = b'D';
+
+/// Operations on the documents of this process. `stored` does what needs no replica.
+#[derive(Debug)]
+pub struct LiveOperations<S> {
+    registry: Registry,
+    stored: Arc<S>,
+}
+
+impl<S: DocumentOperations> LiveOperations<S> {
+    /// Operations over `registry`, with `stored` for what concerns stored bytes alone.
+    pub fn new(registry: Registry, stored: Arc<S>) -> Self {
+        Self { registry, stored }
+    }
+
+    async fn import(
+        &self,
+        document: &DocumentName,
+        update: Bytes,
+        origin: Origin,
+    ) -> Result<Imported, OperationError> {
+        let state = self.registry.export(document).await?;
+        let changed = check_whole(&state, &update)?;
+        if changed {
+            self.write(document, update, origin).await?;
+        }
+        let head = self.stored.show(document).await.map_or(0, |details| details.summary.head);
+        Ok(Imported { head, changed })
+    }
+
+    /// Attaches like any peer, sends the update and waits until it is durable.
+    async fn write(
+        &self,
+        document: &DocumentName,
+        update: Bytes,
+        origin: Origin,
+    ) -> Result<(), OperationError> {
+        let outbox = Outbox::new(REPLY_BYTES_MAX);
+        let request = AttachRequest {
+            document: document.clone(),
+            encode: encode_reply,
+            outbox: outbox.clone(),
+            origin,
+        };
+        let mut session = self
+            .registry
+            .attach(request)
+            .map_err(|error| OperationError::Unavailable(error.to_string()))?;
+        for message in [Message::SyncStep2 { update }, Message::SaveProbe { version: PROBE }] {
+            send(&mut *session, message).await?;
+        }
+        let outcome = read_outcome(&outbox).await;
+        session.detach(true);
+        outcome
+    }
+}
+
+/// Refuses an update that could be taken in only in part; says whether it brings anything.
+fn check_whole(state: &Bytes, update: &Bytes) -> Result<bool, OperationError> {
+    let refused = |refusal: driftless_proto::admission::Refusal| {
+        OperationError::Refused(format!("the update was refused: {refusal}"))
+    };
+    let mut known = known_of(state).map_err(refused)?;
+    let limits = Limits { update_bytes_max: usize::MAX, nesting_max: 64 };
+    let admission = admit(update, &mut known, None, &limits).map_err(refused)?;
+    if admission.gap.is_some() {
+        return Err(OperationError::Refused(
+            "the update builds on changes that this document does not have; import a whole state"
+                .to_owned(),
+        ));
+    }
+    Ok(admission.admitted.is_some())
+}
+
+async fn send(session: &mut dyn SessionHandle, message: Message) -> Result<(), OperationError> {
+    let mut message = message;
+    loop {
+        match session.try_receive(message) {
+            Ok(()) => return Ok(()),
+            Err(ReceiveError::Full(back)) => message = back,
+            Err(ReceiveError::Ended) => break,
+        }
+        if poll_fn(|context| session.poll_room(context)).await.is_err() {
+            break;
+        }
+    }
+    Err(OperationError::Unavailable("the document was closed meanwhile".to_owned()))
+}
+
+async fn read_outcome(outbox: &Outbox) -> Result<(), OperationError> {
+    let mut frames = VecDeque::new();
+    loop {
+        match poll_fn(|context| outbox.poll_take(context, &mut frames)).await {
+            Taken::Drained => {}
+            Taken::Close(reason) => {
+                let refusal = Refusal::from(reason);
+                let text = refusal.text.clone().into_owned();
+                return Err(match refusal.is_final() {
+                    true => OperationError::Refused(text),
+                    false => OperationError::Unavailable(text),
+                });
+            }
+            Taken::Frames => {
+                for mut frame in frames.drain(..).filter(|frame| !frame.is_empty()) {
+                    match frame.get_u8() {
+                        SAVED_TAG if frame.try_get_u64() == Ok(PROBE) => return Ok(()),
+                        DENIED_TAG => {
+                            let reason = String::from_utf8_lossy(&frame).into_owned();
+                            return Err(OperationError::Refused(reason));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The dialect of an import: it hears acks and denials, all else is an empty frame.
+fn encode_reply(message: &Outbound, into: &mut BytesMut) {
+    match message {
+        Outbound::Saved { version } => {
+            into.put_u8(SAVED_TAG);
+            into.put_u64(*version);
+        }
+        Outbound::Denied { reason } => {
+            into.put_u8(DENIED_TAG);
+            into.put_slice(reason.as_bytes());
+        }
+        _ => {}
+    }
+}
+
+impl From<QueryError> for OperationError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Unavailable => Self::Unavailable(error.to_string()),
+            QueryError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl<S: DocumentOperations> DocumentOperations for LiveOperations<S> {
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a DocumentName>,
+        limit: u32,
+    ) -> OperationFuture<'a, Vec<DocumentSummary>> {
+        self.stored.list(prefix, after, limit)
+    }
+
+    fn show<'a>(&'a self, document: &'a DocumentName) -> OperationFuture<'a, DocumentDetails> {
+        Box::pin(async move {
+            let mut details = self.stored.show(document).await?;
+            let sessions = self.registry.session_count(document);
+            details.live = Some(LiveDetails {
+                resident: sessions.is_some(),
+                sessions: sessions.unwrap_or(0) as u64,
+            });
+            Ok(details)
+        })
+    }
+
+    fn export_state<'a>(&'a self, document: &'a DocumentName) -> OperationFuture<'a, Bytes> {
+        Box::pin(async move {
+            // Says NotFound for a name that was never written, instead of an empty state.
+            self.stored.show(document).await?;
+            Ok(self.registry.export(document).await?)
+        })
+    }
+
+    fn import_update<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        update: Bytes,
+        origin: Origin,
+    ) -> OperationFuture<'a, Imported> {
+        Box::pin(self.import(document, update, origin))
+    }
+
+    fn delete<'a>(&'a self, document: &'a DocumentName) -> OperationFuture<'a, u64> {
+        Box::pin(async move { Ok(self.registry.delete(document).await?) })
+    }
+
+    fn verify<'a>(
+        &'a self,
+        document: Option<&'a DocumentName>,
+    ) -> OperationFuture<'a, Verification> {
+        self.stored.verify(document)
+    }
+
+    fn repair<'a>(&'a self, document: &'a DocumentName) -> OperationFuture<'a, Repair> {
+        Box::pin(async move {
+            let repair = self.stored.repair(document).await?;
+            self.registry.reload(document).await?;
+            Ok(repair)
+        })
+    }
+
+    fn release<'a>(&'a self, document: &'a DocumentName) -> OperationFuture<'a, ()> {
+        Box::pin(async move {
+            self.stored.release(document).await?;
+            Ok(self.registry.reload(document).await?)
+        })
+    }
+
+    fn backup<'a>(&'a self, file: &'a Path) -> OperationFuture<'a, u64> {
+        self.stored.backup(file)
+    }
+}

@@ -1,0 +1,254 @@
+//! The composition of a server: settings in, a running server, a graceful end.
+//!
+//! ```text
+//!  data folder ─▶ store ─▶ committer ─▶ registry ─▶ doors
+//!                   └─▶ housekeeper        └─▶ admin socket
+//! ```
+//!
+//! They stop in the opposite order: the doors say goodbye, what peers sent before is handled and
+//! committed, and only then the store closes.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::actors::{DocumentOptions, Registry};
+use crate::adapters::http::{Readiness, ReadinessReport};
+use crate::adapters::{self, AdapterOptions, Behind};
+use crate::admin::live::LiveOperations;
+use crate::admin::server::AdminSocket;
+use crate::clock::Clock;
+use crate::config::{RelayMode, Settings};
+use crate::signals::StopRequest;
+use crate::store::committer::{Committer, CommitterOptions};
+use crate::store::data_folder::DataFolder;
+use crate::store::housekeeper::{Housekeeper, HousekeeperOptions};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
+use crate::{logging, metrics, signals};
+use driftless_proto::engine::{Relay, ReplicaOptions, build_snapshot};
+
+/// How often the metrics recorder folds its histograms.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Why the server did not start, or did not stop cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data folder or its database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address cannot be listened at.
+    #[error("cannot listen at {address}: {error}; is another server running there?")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// The admin socket cannot be made.
+    #[error("the admin socket cannot be made in the data folder: {0}")]
+    Admin(io::Error),
+    /// Something else of the operating system failed.
+    #[error(transparent)]
+    System(#[from] io::Error),
+    /// A second server in one process.
+    #[error("metrics are recorded already in this process: {0}")]
+    Metrics(String),
+    /// Not everything could be committed in time.
+    #[error("stopped before {appends} appends could be committed; their senders were not told that they are saved")]
+    Unfinished {
+        /// Appends that were still queued.
+        appends: u64,
+    },
+}
+
+/// Runs a server until it is told to stop.
+pub fn serve(settings: Settings) -> Result<(), ServeError> {
+    let system = actix_rt::System::new();
+    let result = system.block_on(run(settings));
+    actix_rt::System::current().stop();
+    result
+}
+
+async fn run(settings: Settings) -> Result<(), ServeError> {
+    let stop = signals::listen()?;
+    let clock = Clock::start();
+    let recorder = start_metrics()?;
+    let folder = DataFolder::open(&settings.data)?;
+    let store = Arc::new(SqliteStore::open(&folder).await?);
+    let committer = Committer::start(store.clone(), committer_options(&settings));
+    let housekeeper = start_housekeeper(&settings, clock, store.clone());
+    let documents: Arc<dyn Store> = store.clone();
+    let registry =
+        Registry::start(document_options(&settings), clock, documents, committer.clone());
+    let behind = Behind {
+        documents: Arc::new(registry.clone()),
+        readiness: Arc::new(Ready { committer: committer.clone(), registry: registry.clone() }),
+        metrics: Some(recorder),
+    };
+    let address = settings.listen;
+    let doors = adapters::serve(adapter_options(&settings), behind, clock)
+        .map_err(|error| ServeError::Listen { address, error })?;
+    let admin = start_admin(&settings, &registry, &store, &folder, &stop)?;
+    logging::announce(&settings, doors.address(), &admin.path);
+
+    stop.requested().await;
+    registry.refuse_sessions();
+    doors.stop().await?;
+    let deadline = Duration::from_millis(settings.shutdown_timeout_ms);
+    if tokio::time::timeout(deadline, registry.wait_drained()).await.is_err() {
+        tracing::warn!("documents did not come to rest in time; what they hold is not acknowledged");
+    }
+    finish(registry, committer, housekeeper, admin, &*store, deadline).await
+}
+
+async fn finish(
+    registry: Registry,
+    committer: Committer,
+    housekeeper: Housekeeper,
+    admin: Admin,
+    store: &SqliteStore,
+    deadline: Duration,
+) -> Result<(), ServeError> {
+    let committed = committer.shutdown(deadline).await;
+    registry.stop();
+    housekeeper.stop().await;
+    // Ends by itself on the same stop request.
+    let _ = admin.task.await;
+    store.close().await?;
+    if let Err(unfinished) = committed {
+        return Err(ServeError::Unfinished { appends: unfinished.appends });
+    }
+    tracing::info!("stopped; everything is committed");
+    Ok(())
+}
+
+/// The admin socket at work.
+struct Admin {
+    path: std::path::PathBuf,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn start_admin(
+    settings: &Settings,
+    registry: &Registry,
+    store: &Arc<SqliteStore>,
+    folder: &DataFolder,
+    stop: &StopRequest,
+) -> Result<Admin, ServeError> {
+    let socket = AdminSocket::bind(folder.path()).map_err(ServeError::Admin)?;
+    let path = socket.path().to_owned();
+    let stored = Arc::new(crate::admin::stored::StoredOperations::new(store.clone()));
+    let operations = Arc::new(LiveOperations::new(registry.clone(), stored));
+    let stop = stop.clone();
+    let serve = socket.serve(operations, settings.frame_bytes_max, async move {
+        stop.requested().await;
+    });
+    Ok(Admin { path, task: actix_rt::spawn(serve) })
+}
+
+fn start_metrics() -> Result<PrometheusHandle, ServeError> {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    ::metrics::set_global_recorder(recorder)
+        .map_err(|error| ServeError::Metrics(error.to_string()))?;
+    metrics::describe_documents();
+    let upkeep = handle.clone();
+    actix_rt::spawn(async move {
+        loop {
+            tokio::time::sleep(METRICS_UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+fn start_housekeeper(settings: &Settings, clock: Clock, store: Arc<SqliteStore>) -> Housekeeper {
+    let options = HousekeeperOptions {
+        history_ms: settings.history_ms,
+        history_bytes_max: settings.history_bytes_max,
+        ..HousekeeperOptions::default()
+    };
+    Housekeeper::start(store, options, move || clock.wall_ms(), |base, appends| {
+        build_snapshot(base, appends).map_err(|error| error.to_string())
+    })
+}
+
+fn committer_options(settings: &Settings) -> CommitterOptions {
+    CommitterOptions {
+        linger: Duration::from_millis(settings.commit_linger_ms),
+        queue_bytes_max: size(settings.commit_queue_bytes_max),
+        ..CommitterOptions::default()
+    }
+}
+
+fn document_options(settings: &Settings) -> DocumentOptions {
+    DocumentOptions {
+        replica: ReplicaOptions {
+            relay: match settings.relay {
+                RelayMode::Immediate => Relay::Immediate,
+                RelayMode::Durable => Relay::Durable,
+            },
+            document_bytes_max: size(settings.document_bytes_max),
+            update_bytes_max: size(settings.frame_bytes_max),
+            chunk_bytes: size(settings.chunk_bytes),
+            presence_timeout_ms: settings.presence_timeout_ms,
+            presence_grace_ms: settings.presence_grace_ms,
+            presence_entry_bytes_max: size(settings.presence_bytes_max),
+            presence_entries_max: size(settings.presence_entries_max),
+        },
+        threads: size(settings.document_threads),
+        mailbox_bytes_max: size(settings.mailbox_bytes_max),
+        idle_ms: settings.document_idle_ms,
+        resident_bytes_max: settings.documents_resident_bytes_max,
+        load_concurrency: size(settings.load_concurrency),
+        stuck_timeout_ms: settings.stuck_timeout_ms,
+    }
+}
+
+fn adapter_options(settings: &Settings) -> AdapterOptions {
+    AdapterOptions {
+        listen: settings.listen,
+        workers: size(settings.http_workers),
+        allow_origins: settings.allow_origins.clone(),
+        connections_max: size(settings.connections_max),
+        connections_per_address_max: size(settings.connections_per_address_max),
+        handshake_timeout_ms: settings.handshake_timeout_ms,
+        frame_bytes_max: size(settings.frame_bytes_max),
+        outbox_bytes_max: size(settings.session_queue_bytes_max),
+        keepalive_ms: settings.keepalive_ms,
+        peer_timeout_ms: settings.peer_timeout_ms,
+        shutdown_timeout_ms: settings.shutdown_timeout_ms,
+        ..AdapterOptions::default()
+    }
+}
+
+/// A bounded setting as a length in memory.
+fn size(setting: u64) -> usize {
+    usize::try_from(setting).unwrap_or(usize::MAX)
+}
+
+/// Ready while commits succeed and no more threads are stuck than can be replaced.
+struct Ready {
+    committer: Committer,
+    registry: Registry,
+}
+
+impl Readiness for Ready {
+    fn report(&self) -> ReadinessReport {
+        let status = self.committer.status();
+        let abandoned = self.registry.abandoned_threads();
+        let replaceable = abandoned < crate::actors::ABANDONED_THREADS_MAX;
+        ReadinessReport {
+            is_ready: status.is_healthy() && replaceable,
+            details: serde_json::json!({
+                "store": status.to_string(),
+                "queued_appends": status.queued_appends,
+                "queued_bytes": status.queued_bytes,
+                "abandoned_threads": abandoned,
+            }),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The one table of settings. To add a setting, add a row here and run
+//! `UPDATE_DOCS=1 cargo test -p driftless configuration`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::error::ConfigError;
+use super::kinds::{
+    Address, Bounds, Count, FilePath, Kind, LogFilter, LogFormat, LogStyle, Milliseconds,
+    OptionalPath, Origins, Period, Relay, RelayMode, Size, StoreLocation, StoreUrl, Switch,
+};
+use super::setting::{Preset, Setting};
+use super::units::{show_duration_ms, show_size};
+use super::values::Values;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const DAY_MS: u64 = 86_400_000;
+
+/// Turns rows into the [`Settings`] struct, the [`TABLE`] and the reader of the one by the other.
+macro_rules! settings {
+    ($($group:literal { $(
+        $name:literal as $field:ident: $kind:ident -> $type:ty $([$min:expr, $max:expr])?
+            = $preset:expr, $help:expr;
+    )* })*) => {
+        /// The effective settings, checked; passed by value to whoever starts the server's parts.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Settings {
+            $($(#[doc = $help] pub $field: $type,)*)*
+        }
+
+        /// Every setting, in the order of help pages.
+        pub static TABLE: &[Setting] = &[$($(Setting {
+            name: $name,
+            group: $group,
+            syntax: <$kind as Kind>::SYNTAX,
+            bounds: settings!(@bounds $($min, $max)?),
+            preset: $preset,
+            help: $help,
+            show_number: settings!(@show $kind),
+        },)*)*];
+
+        impl Settings {
+            /// Reads and bounds every value.
+            pub(super) fn read(values: &mut Values) -> Result<Self, ConfigError> {
+                Ok(Self { $($($field: values.read::<$kind>($name)?,)*)* })
+            }
+        }
+    };
+    (@bounds) => { None };
+    (@bounds $min:expr, $max:expr) => { Some(Bounds { min: $min, max: $max }) };
+    (@show Size) => { show_size };
+    (@show Milliseconds) => { show_duration_ms };
+    (@show Period) => { show_duration_ms };
+    (@show $other:ident) => { show_count };
+}
+
+fn show_count(number: u64) -> String {
+    number.to_string()
+}
+
+settings! {
+    "Where" {
+        "listen" as listen: Address -> SocketAddr = Preset::Fixed("127.0.0.1:8080"),
+            "Address and port that clients connect to. Port 0 takes a free one, which the start \
+             banner names.";
+        "data" as data: FilePath -> PathBuf = Preset::Fixed("./driftless-data"),
+            "Folder that holds the database, its lock and the admin socket. One server at a time.";
+        "store" as store: StoreUrl -> StoreLocation = Preset::Fixed("sqlite:"),
+            "Where documents are stored. `sqlite:` is the embedded database in the data folder.";
+        "config" as config: OptionalPath -> Option<PathBuf> = Preset::Fixed(""),
+            "TOML file with settings. It stands behind flags and the environment, before defaults.";
+    }
+    "Who may connect" {
+        "allow_origin" as allow_origins: Origins -> Vec<String> = Preset::Fixed(""),
+            "Web origin whose pages may connect, besides the server's own host and localhost; \
+             repeat the flag, or separate by commas. Any page that a browser opens can reach a \
+             local port, so others are refused.";
+        "insecure_open" as insecure_open: Switch -> bool = Preset::Fixed("false"),
+            "Listen beyond loopback although this version authenticates nobody: whoever reaches \
+             the port can read and change every document.";
+        "connections_max" as connections_max: Count -> u64 [1, 1_000_000] = Preset::Fixed("10000"),
+            "Connections at a time. Each holds a file descriptor and some buffers; past it new \
+             ones are refused with 503.";
+        "connections_per_address_max" as connections_per_address_max: Count -> u64 [1, 1_000_000]
+            = Preset::Same("connections_max"),
+            "Connections at a time from one address. Behind a proxy all clients share its address, \
+             hence no lower default.";
+        "handshake_timeout_ms" as handshake_timeout_ms: Milliseconds -> u64 [100, 120_000]
+            = Preset::Fixed("10s"),
+            "Time for a client to send its request head; ends connections that send it drop by drop.";
+    }
+    "Relay and history" {
+        "relay" as relay: Relay -> RelayMode = Preset::Fixed("immediate"),
+            "When peers see a change: at once, or only after it is durable. Acknowledgements always \
+             wait for the commit.";
+        "history" as history_ms: Period -> u64 [0, 3_650 * DAY_MS] = Preset::Fixed("7d"),
+            "How long single edits are kept behind a snapshot, for versions and audit. 0 keeps none \
+             that a snapshot covers.";
+        "history_max" as history_bytes_max: Size -> u64 [0, 1_024 * GIB] = Preset::Fixed("256MiB"),
+            "Bytes of history kept per document; the oldest edits go first.";
+    }
+    "Logging" {
+        "log" as log: LogFilter -> String = Preset::Fixed("info"),
+            "Which log lines are written: a level, or `info,driftless::store=debug`.";
+        "log_format" as log_format: LogStyle -> LogFormat = Preset::Fixed("text"),
+            "Log lines for people, or one JSON object a line. They go to standard error.";
+    }
+    "Limits on what clients send" {
+        "document_bytes_max" as document_bytes_max: Size -> u64 [64 * KIB, GIB]
+            = Preset::Fixed("32MiB"),
+            "Size of a document's state. At the limit it becomes read-only: readable, exportable, \
+             its sessions stay.";
+        "frame_bytes_max" as frame_bytes_max: Size -> u64 [64 * KIB, GIB + 64 * KIB]
+            = Preset::Plus { setting: "document_bytes_max", bytes: 64 * KIB },
+            "Size of one frame from a client. A client may send a whole document in one frame, so \
+             this is never below document_bytes_max.";
+        "presence_bytes_max" as presence_bytes_max: Size -> u64 [256, MIB] = Preset::Fixed("64KiB"),
+            "Size of one presence entry (cursor, name, colour), since each is sent to every peer.";
+        "presence_entries_max" as presence_entries_max: Count -> u64 [1, 100_000]
+            = Preset::Fixed("1024"),
+            "Presence entries one session may carry. Clients repeat what they hear of others, so \
+             this bounds a room, not a person.";
+    }
+    "Queues and memory" {
+        "documents_resident_bytes_max" as documents_resident_bytes_max: Size -> u64
+            [16 * MIB, 1_024 * GIB] = Preset::Fixed("1GiB"),
+            "Memory for all documents together. Past it the least recently used idle ones leave \
+             memory first.";
+        "document_idle_ms" as document_idle_ms: Milliseconds -> u64 [0, DAY_MS]
+            = Preset::Fixed("30s"),
+            "How long a document without sessions stays in memory; spares a reload when a page is \
+             refreshed.";
+        "mailbox_bytes_max" as mailbox_bytes_max: Size -> u64 [64 * KIB, GIB]
+            = Preset::Fixed("8MiB"),
+            "Bytes that wait for one document. When full its writers' sockets are not read; a \
+             larger frame is taken alone.";
+        "session_queue_bytes_max" as session_queue_bytes_max: Size -> u64 [4 * KIB, 64 * MIB]
+            = Preset::Fixed("256KiB"),
+            "Bytes that wait for one slow reader. Past it the queue is dropped and the reader is \
+             resynced when it reads again.";
+        "commit_queue_bytes_max" as commit_queue_bytes_max: Size -> u64 [MIB, 64 * GIB]
+            = Preset::Fixed("256MiB"),
+            "Edits of all documents that wait for the disk. When full writers are told to stop, \
+             nothing is dropped.";
+        "chunk_bytes" as chunk_bytes: Size -> u64 [16 * KIB, 16 * MIB] = Preset::Fixed("256KiB"),
+            "A document larger than this is sent to joiners in parts of about this size, so that \
+             no client gives up waiting.";
+    }
+    "Threads" {
+        "document_threads" as document_threads: Count -> u64 [1, 256] = Preset::Cores { max: 8 },
+            "Threads that run documents; each document lives on one.";
+        "http_workers" as http_workers: Count -> u64 [1, 256] = Preset::Cores { max: 8 },
+            "Threads that read and write sockets.";
+        "load_concurrency" as load_concurrency: Count -> u64 [1, 256] = Preset::Fixed("8"),
+            "Documents that are loaded from the store at a time; the others wait, so that a rush \
+             of joins does not fill the memory.";
+    }
+    "Times" {
+        "commit_linger_ms" as commit_linger_ms: Milliseconds -> u64 [0, 2] = Preset::Fixed("0ms"),
+            "How long a commit waits for more edits to join it. Commits gather by themselves while \
+             one runs, so 0 is best unless the disk is slow to flush.";
+        "keepalive_ms" as keepalive_ms: Milliseconds -> u64 [1_000, 29_000] = Preset::Fixed("20s"),
+            "How often a quiet connection is sent something. y-websocket clients reconnect after \
+             30s of silence.";
+        "peer_timeout_ms" as peer_timeout_ms: Milliseconds -> u64 [2_000, 3_600_000]
+            = Preset::Fixed("60s"),
+            "Silence after which a connection counts as dead and is closed; longer than \
+             keepalive_ms, whose pings a live peer answers.";
+        "presence_timeout_ms" as presence_timeout_ms: Milliseconds -> u64 [5_000, 3_600_000]
+            = Preset::Fixed("30s"),
+            "Presence entries not renewed for this long are removed. Yjs clients renew theirs every \
+             15s and use the same 30s.";
+        "presence_grace_ms" as presence_grace_ms: Milliseconds -> u64 [0, 60_000]
+            = Preset::Fixed("2s"),
+            "How long presence outlives a lost connection, so that a reconnect does not blink.";
+        "stuck_timeout_ms" as stuck_timeout_ms: Milliseconds -> u64 [1_000, 600_000]
+            = Preset::Fixed("10s"),
+            "A document that handles one message for longer is replaced from the store.";
+        "shutdown_timeout_ms" as shutdown_timeout_ms: Milliseconds -> u64 [100, 600_000]
+            = Preset::Fixed("15s"),
+            "Time for a graceful stop: commit everything, tell clients to move, exit 0. \
+             Orchestrators kill after 30s by default.";
+    }
+}

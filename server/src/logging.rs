@@ -1,0 +1,150 @@
+//! Log lines and the start banner, both on standard error.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::units::{show_duration_ms, show_size};
+use crate::config::{LogFormat, RelayMode, Settings};
+
+/// Why log lines cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// The filter does not parse; the settings check refuses such a one earlier.
+    #[error("the log filter cannot be used: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// Something else in this process writes log lines already.
+    #[error("logging was started twice: {0}")]
+    Started(String),
+}
+
+/// Starts logging for this process.
+pub fn start(settings: &Settings) -> Result<(), LoggingError> {
+    let filter = EnvFilter::try_new(&settings.log)?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    let started = match settings.log_format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| LoggingError::Started(error.to_string()))
+}
+
+/// Says what is served and where: lines for people, or one log line when those are JSON.
+/// `listen` is the address that was really bound.
+pub fn announce(settings: &Settings, listen: SocketAddr, admin: &Path) {
+    match settings.log_format {
+        // Nothing is lost when nobody reads standard error.
+        LogFormat::Text => {
+            let _ = io::stderr().write_all(banner(settings, listen, admin).as_bytes());
+        }
+        LogFormat::Json => tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            %listen,
+            data = %settings.data.display(),
+            admin = %admin.display(),
+            relay = relay(settings),
+            insecure_open = settings.insecure_open,
+            "serving"
+        ),
+    }
+}
+
+/// A few lines: what is served, where, and the limits that matter first.
+fn banner(settings: &Settings, listen: SocketAddr, admin: &Path) -> String {
+    let mut text = format!("Driftless {}\n", env!("CARGO_PKG_VERSION"));
+    let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<9}{value}\n"));
+    line(
+        "clients",
+        format!("ws://{listen}/ws/<document>  (y-websocket)"),
+    );
+    line(
+        "status",
+        format!("http://{listen}/healthz  /readyz  /metrics"),
+    );
+    line("data", format!("{}  (SQLite)", settings.data.display()));
+    line(
+        "admin",
+        format!("{}  (driftless doc --help)", admin.display()),
+    );
+    line("relay", relay(settings).into());
+    line(
+        "history",
+        format!(
+            "{}, at most {} a document",
+            show_duration_ms(settings.history_ms),
+            show_size(settings.history_bytes_max)
+        ),
+    );
+    line(
+        "limits",
+        format!(
+            "{} a document, {} in memory, {} connections",
+            show_size(settings.document_bytes_max),
+            show_size(settings.documents_resident_bytes_max),
+            settings.connections_max
+        ),
+    );
+    let mut origins = vec!["own host".to_owned(), "localhost".into()];
+    origins.extend(settings.allow_origins.iter().cloned());
+    line("origins", origins.join(", "));
+    if !listen.ip().to_canonical().is_loopback() {
+        line(
+            "warning",
+            "open to everyone who reaches this port (insecure_open)".into(),
+        );
+    }
+    text
+}
+
+fn relay(settings: &Settings) -> &'static str {
+    match settings.relay {
+        RelayMode::Immediate => "immediate (peers see changes at once, acks wait for the disk)",
+        RelayMode::Durable => "durable (peers see changes once they are on disk)",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::{Flags, load};
+
+    fn told(flags: &[(&str, &str)], listen: &str) -> String {
+        let none: Vec<(&str, &str)> = Vec::new();
+        let settings = load(&Flags::given(flags), &none, 2).unwrap().settings;
+        banner(
+            &settings,
+            listen.parse().unwrap(),
+            Path::new("d/admin.sock"),
+        )
+    }
+
+    #[test]
+    fn the_banner_says_what_is_served_and_where() {
+        let text = told(&[("relay", "durable"), ("history", "2d")], "127.0.0.1:4242");
+        for wanted in [
+            "ws://127.0.0.1:4242/ws/<document>",
+            "http://127.0.0.1:4242/healthz",
+            "./driftless-data",
+            "d/admin.sock",
+            "durable (",
+            "2d, at most 256MiB",
+            "32MiB a document, 1GiB in memory, 10000 connections",
+            "own host, localhost\n",
+        ] {
+            assert!(text.contains(wanted), "{wanted} in\n{text}");
+        }
+        assert!(!text.contains("warning"));
+    }
+
+    #[test]
+    fn an_open_port_is_warned_of() {
+        let text = told(&[("insecure_open", "true")], "0.0.0.0:1");
+        assert!(text.contains("warning  open to everyone"), "{text}");
+    }
+}
