@@ -53,7 +53,9 @@ pub enum ServeError {
     #[error("metrics are recorded already in this process: {0}")]
     Metrics(String),
     /// Not everything could be committed in time.
-    #[error("stopped before {appends} appends could be committed; their senders were not told that they are saved")]
+    #[error(
+        "stopped before {appends} appends could be committed; their senders were not told that they are saved"
+    )]
     Unfinished {
         /// Appends that were still queued.
         appends: u64,
@@ -76,11 +78,18 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     let store = Arc::new(SqliteStore::open(&folder).await?);
     let committer = Committer::start(store.clone(), committer_options(&settings));
     let documents: Arc<dyn Store> = store.clone();
-    let registry =
-        Registry::start(document_options(&settings), clock, documents, committer.clone());
+    let registry = Registry::start(
+        document_options(&settings),
+        clock,
+        documents,
+        committer.clone(),
+    );
     let behind = Behind {
         documents: Arc::new(registry.clone()),
-        readiness: Arc::new(Ready { committer: committer.clone(), registry: registry.clone() }),
+        readiness: Arc::new(Ready {
+            committer: committer.clone(),
+            registry: registry.clone(),
+        }),
         metrics: Some(recorder),
     };
     let address = settings.listen;
@@ -92,8 +101,13 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     registry.refuse_sessions();
     doors.stop().await?;
     let deadline = Duration::from_millis(settings.shutdown_timeout_ms);
-    if tokio::time::timeout(deadline, registry.wait_drained()).await.is_err() {
-        tracing::warn!("documents did not come to rest in time; what they hold is not acknowledged");
+    if tokio::time::timeout(deadline, registry.wait_drained())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            "documents did not come to rest in time; what they hold is not acknowledged"
+        );
     }
     finish(registry, committer, &store, deadline).await
 }
@@ -108,7 +122,9 @@ async fn finish(
     registry.stop();
     store.close().await?;
     if let Err(unfinished) = committed {
-        return Err(ServeError::Unfinished { appends: unfinished.appends });
+        return Err(ServeError::Unfinished {
+            appends: unfinished.appends,
+        });
     }
     tracing::info!("stopped; everything is committed");
     Ok(())
