@@ -11,11 +11,13 @@ use driftless_proto::name::DocumentName;
 
 mod checksum;
 pub mod committer;
+pub mod compaction;
 #[cfg(test)]
 mod conformance;
 pub mod data_folder;
 #[cfg(any(test, feature = "fault-injection"))]
 pub mod faulty;
+pub mod housekeeper;
 mod maintenance;
 pub mod sqlite;
 mod tombstone;

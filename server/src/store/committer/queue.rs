@@ -164,7 +164,7 @@ impl Shared {
         }
         let bytes = state.unfinished_bytes;
         drop(state);
-        ::metrics::gauge!(metrics::COMMIT_QUEUE_BYTES).set(bytes as f64);
+        metrics::commit_queue(bytes);
         self.progress.notify_waiters();
     }
 

@@ -41,7 +41,7 @@ pub(super) async fn run(shared: Arc<Shared>, store: Arc<dyn Store>, options: Com
             }
         }
         if let Err(error) = guarded(store.after_commit()).await {
-            count_failure(&error);
+            metrics::commit_failed(error.kind());
             tracing::warn!(%error, "the work that follows commits failed; it is tried again later");
         }
     }
@@ -61,14 +61,13 @@ async fn commit_until_settled(
         let error = match guarded(store.commit(appends)).await {
             Ok(outcomes) => {
                 let took = begun.elapsed();
-                ::metrics::histogram!(metrics::COMMIT_SECONDS).record(took.as_secs_f64());
-                ::metrics::histogram!(metrics::COMMIT_BATCH_APPENDS).record(appends.len() as f64);
+                metrics::committed(appends.len(), took);
                 shared.note_success(appends.len(), took);
                 return Ok(outcomes);
             }
             Err(error) => error,
         };
-        count_failure(&error);
+        metrics::commit_failed(error.kind());
         if !error.is_retryable() {
             return Err(error);
         }
@@ -85,10 +84,6 @@ async fn guarded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result
         .catch_unwind()
         .await
         .unwrap_or_else(|_| Err(StoreError::Unavailable("the store panicked".to_owned())))
-}
-
-fn count_failure(error: &StoreError) {
-    ::metrics::counter!(metrics::COMMIT_FAILURES, "kind" => error.kind()).increment(1);
 }
 
 impl FromIterator<PendingAppend> for Batch {
@@ -184,7 +179,7 @@ impl Ticket {
             CommitRefusal::Quarantined => "quarantine",
             CommitRefusal::Failed(error) => error.kind(),
         };
-        ::metrics::counter!(metrics::COMMIT_REFUSALS, "reason" => reason).increment(1);
+        metrics::commit_refused(reason);
         contained(|| self.listener.on_refused(self.version, refusal));
     }
 }

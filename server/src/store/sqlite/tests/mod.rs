@@ -23,7 +23,7 @@ pub(crate) struct SqliteBackend {
 
 impl SqliteBackend {
     /// Runs a statement on a connection of its own, behind the store's back.
-    pub(super) async fn tamper(
+    pub(crate) async fn tamper(
         &self,
         statement: &'static str,
         document: &DocumentName,
@@ -40,7 +40,7 @@ impl SqliteBackend {
         connection.close().await.unwrap();
     }
 
-    pub(super) async fn raw(&self) -> SqliteConnection {
+    pub(crate) async fn raw(&self) -> SqliteConnection {
         super::open::open_writer(self.store.path()).await.unwrap()
     }
 }
