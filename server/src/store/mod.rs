@@ -3,8 +3,6 @@
 //! A store never sees a session and never interprets an update beyond its checksum. Every backend
 //! passes the suite in `store/conformance.rs`.
 
-pub mod committer;
-
 use std::future::Future;
 use std::pin::Pin;
 
