@@ -68,13 +68,12 @@ impl Default for Places {
 
 impl Places {
     /// Notes where the struct lives, or refuses it.
-    pub(super) fn put(&mut self, step: &Step<'_>) -> Result<(), Refusal> {
+    ///
+    /// Says whether it holds several values of one key, of which all must have been deleted.
+    pub(super) fn put(&mut self, step: &Step<'_>) -> Result<bool, Refusal> {
         let read = &step.read;
         let mut place = self.place_of(step)?;
         place.deleted = read.is_deleted();
-        if place.keyed && read.length > 1 && !place.deleted {
-            return Err(Refusal::LongValue);
-        }
         if read.is_subdocument() {
             self.subdocuments += 1;
             if self.subdocuments > SUBDOCUMENTS_MAX {
@@ -92,7 +91,7 @@ impl Places {
         if let Some(index) = index {
             places.types.push((read.clock, index));
         }
-        Ok(())
+        Ok(place.keyed && read.length > 1 && !place.deleted)
     }
 
     /// The state to go back to if a later struct of the same update is refused.
@@ -206,9 +205,12 @@ impl Places {
 }
 
 /// The place between two neighbours; one that is gone tells nothing.
+///
+/// A key's values only ever follow each other: none is put in before another one.
 fn between(left: Option<Place>, right: Option<Place>) -> Result<Place, Refusal> {
     let known = |place: &Place| place.parent != GONE;
     match (left.filter(known), right.filter(known)) {
+        (_, Some(right)) if right.keyed => Err(Refusal::TornNeighbours),
         (Some(left), Some(right)) if (left.parent, left.keyed) != (right.parent, right.keyed) => {
             Err(Refusal::TornNeighbours)
         }

@@ -12,6 +12,7 @@ pub mod client;
 pub mod command;
 pub mod execute;
 pub mod frame;
+pub mod live;
 pub mod operations;
 pub mod path;
 pub mod server;

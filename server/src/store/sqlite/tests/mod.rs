@@ -16,7 +16,7 @@ use crate::store::{SnapshotKind, Store};
 mod opening;
 
 /// A store in a folder of its own that goes with it.
-pub(super) struct SqliteBackend {
+pub(crate) struct SqliteBackend {
     store: Arc<SqliteStore>,
     _parent: TempDir,
 }
