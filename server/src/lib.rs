@@ -8,12 +8,16 @@
 //! ```
 
 pub mod actors;
+pub mod adapters;
 pub mod admin;
+pub mod app;
 pub mod clock;
 pub mod config;
+pub mod error;
 pub mod logging;
 pub mod metrics;
 pub mod outbox;
+pub mod process;
 pub mod session;
 pub mod signals;
 pub mod store;

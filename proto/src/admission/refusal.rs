@@ -49,6 +49,9 @@ pub enum Refusal {
     /// A struct lies between neighbours that have different parents.
     #[error("a struct lies between neighbours of different parents")]
     TornNeighbours,
+    /// A key has more than one value at a time.
+    #[error("a key has more than one value at a time")]
+    LongValue,
     /// The document holds as many subdocuments as it may.
     #[error("the document holds too many subdocuments")]
     TooManySubdocuments,
@@ -84,6 +87,7 @@ impl Refusal {
             Self::OwnFuture => "own_future",
             Self::ParentNotAType => "parent_not_a_type",
             Self::TornNeighbours => "torn_neighbours",
+            Self::LongValue => "long_value",
             Self::TooManySubdocuments => "too_many_subdocuments",
             Self::GapTooWide => "gap_too_wide",
             Self::Incomplete => "incomplete",

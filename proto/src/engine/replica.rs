@@ -288,12 +288,11 @@ impl Replica {
                     open.answered = true;
                 }
                 self.receive_update(now_ms, session, &update, effects);
-                let version = self.staged_version();
-                if let Some(peer) = self.sessions.get_mut(&session) {
-                    peer.settle(version);
-                }
             }
-            Message::Update { update } => self.receive_update(now_ms, session, &update, effects),
+            Message::Update { update } => {
+                peer.updated = true;
+                self.receive_update(now_ms, session, &update, effects);
+            }
             Message::Presence { entries } => {
                 self.receive_presence(now_ms, session, &entries, effects);
             }
@@ -323,6 +322,7 @@ impl Replica {
         if is_old {
             self.close(now_ms, session, CloseReason::Deleted, effects);
         } else if let Some(peer) = self.sessions.get_mut(&session) {
+            peer.claims_more = !self.state.known.vector.covers(&vector);
             peer.asked = Some(vector);
             self.asking.insert(session);
         }

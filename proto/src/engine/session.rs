@@ -81,6 +81,11 @@ pub(super) struct Session {
     pub(super) base: Arc<StateVector>,
     /// It answered our step 1: what it wrote while it was away has arrived.
     pub(super) answered: bool,
+    /// Its step 1 names structs that are not here: its answer to ours will bring them.
+    pub(super) claims_more: bool,
+    /// It sent an update. A peer that does so without answering our step 1 has nothing else to
+    /// bring, unless it claims more.
+    pub(super) updated: bool,
     /// A part of its edits was refused: nothing it sent later counts as saved.
     pub(super) refused: bool,
     /// It was told that its edits are refused.
@@ -113,6 +118,8 @@ impl Session {
             phase,
             base: Arc::default(),
             answered: false,
+            claims_more: false,
+            updated: false,
             refused: false,
             denied: false,
             presence_seen: false,
@@ -135,7 +142,8 @@ impl Session {
 
     /// True when all it sent is part of the replica.
     fn is_settled(&self) -> bool {
-        self.answered && !self.refused && self.gap.is_none()
+        let arrived = self.answered || (self.updated && !self.claims_more);
+        arrived && !self.refused && self.gap.is_none()
     }
 
     /// Takes a probe; `version` is the newest version that covers what the peer sent before.
@@ -233,6 +241,17 @@ mod tests {
         session.settle(5);
         assert_eq!(session.due_ack(1_000, 4), None);
         assert_eq!(session.due_ack(1_000, 5), Some(7));
+    }
+
+    #[test]
+    fn a_peer_that_only_sends_updates_is_acknowledged_unless_it_claims_more() {
+        let mut session = Session::new(Phase::Live);
+        session.updated = true;
+        session.probe(1, 3, 1_000);
+        assert_eq!(session.due_ack(0, 3), Some(1));
+        session.claims_more = true;
+        session.probe(2, 3, 1_000);
+        assert_eq!(session.due_ack(0, 3), None);
     }
 
     #[test]

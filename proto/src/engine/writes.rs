@@ -53,8 +53,9 @@ impl Replica {
                     }
                     None => effects.push(Effect::Observed(Observation::Duplicate)),
                 }
-                if let Some(gap) = gap {
-                    self.open_gap(session, gap, effects);
+                match gap {
+                    Some(gap) => self.open_gap(session, gap, effects),
+                    None => self.settle(session),
                 }
             }
             Err(refusal) => self.refuse(now_ms, session, refusal, effects),
@@ -142,6 +143,14 @@ impl Replica {
                 to: session,
                 message: Outbound::Denied { reason },
             });
+        }
+    }
+
+    /// Ties a probe that was held back to what the peer has brought by now.
+    fn settle(&mut self, session: SessionId) {
+        let version = self.staged_version();
+        if let Some(peer) = self.sessions.get_mut(&session) {
+            peer.settle(version);
         }
     }
 

@@ -31,6 +31,7 @@ pub fn state(doc: &Doc) -> Bytes {
 }
 
 /// A client's replica and what it sent.
+#[derive(Debug)]
 pub struct Peer {
     /// The replica.
     pub doc: Doc,
@@ -39,6 +40,7 @@ pub struct Peer {
 }
 
 /// Clients after a while of editing.
+#[derive(Debug)]
 pub struct History {
     /// The clients.
     pub peers: Vec<Peer>,

@@ -1,6 +1,6 @@
 //! What the tests of this crate share: a seeded generator and histories of honest yrs clients.
 // Each test binary uses its own part.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::expect_used)]
 
 pub mod edits;
 pub mod history;

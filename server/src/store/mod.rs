@@ -3,13 +3,28 @@
 //! A store never sees a session and never interprets an update beyond its checksum. Every backend
 //! passes the suite in `store/conformance.rs`.
 
-pub mod committer;
-
 use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
 use driftless_proto::name::DocumentName;
+
+mod checksum;
+pub mod committer;
+pub mod compaction;
+#[cfg(test)]
+mod conformance;
+pub mod data_folder;
+#[cfg(any(test, feature = "fault-injection"))]
+pub mod faulty;
+pub mod housekeeper;
+mod maintenance;
+pub mod sqlite;
+mod tombstone;
+
+pub use maintenance::{
+    LogLimits, LogRange, LogStart, LogStats, SnapshotKind, StatsFilter, StatsPage,
+};
 
 /// A boxed future, so that stores can be chosen at start (`Arc<dyn Store>`).
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -56,6 +71,8 @@ pub enum CommitOutcome {
         /// The epoch that is current now.
         current: u64,
     },
+    /// The document is frozen; nothing was stored.
+    Quarantined,
 }
 
 /// An append as it is read back.
@@ -147,6 +164,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// A short word for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::DiskFull(_) => "disk_full",
+            Self::Damaged(_) => "damaged",
+            Self::FlushFailed(_) => "flush_failed",
+            Self::Refused(_) => "refused",
+            Self::NotFound => "not_found",
+        }
+    }
+
     /// True when the same call may succeed later without a person's help in the data.
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -157,6 +186,9 @@ impl StoreError {
 }
 
 /// A durable log of appends and snapshots per document.
+///
+/// Every call is cancellation-safe: a dropped future leaves the store usable, and what it was doing
+/// either happened or did not.
 pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Reads a document. One that was never written loads as empty (epoch 1, head 0); a failed
     /// read is an error, never an empty document.
@@ -164,17 +196,57 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Stores a batch in one transaction and returns, in order, what became of each append.
     /// On `Ok` everything `Committed` is durable; on `Err` nothing is known to be stored, and the
-    /// same batch may be given again (ids make that idempotent).
+    /// same batch may be given again (ids make that idempotent as long as the append is kept).
+    /// After [`StoreError::FlushFailed`] the store reopens and verifies before its next write.
     fn commit<'a>(&'a self, batch: &'a [Append]) -> StoreFuture<'a, Vec<CommitOutcome>>;
 
+    /// Work that follows commits and that acknowledgements need not wait for, such as moving the
+    /// write-ahead log into the database. Cheap when nothing is due. Failures lose no data.
+    fn after_commit(&self) -> StoreFuture<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Stores a snapshot made from stored data, with the log up to its sequence marked as covered.
-    /// Refused (`Ok(false)`) when the epoch is not current or a newer snapshot exists.
+    /// Refused (`Ok(false)`) when the epoch is not current, the log does not reach that far, or a
+    /// newer snapshot exists.
     fn save_snapshot<'a>(
         &'a self,
         document: &'a DocumentName,
         epoch: u64,
         snapshot: &'a Snapshot,
     ) -> StoreFuture<'a, bool>;
+
+    /// Moves the horizon of history to `snapshot`: it becomes the base, and in the same transaction
+    /// the appends it covers stop being history. Their rows go in bounded steps ([`Store::trim`]).
+    /// Refused (`Ok(false)`) as for [`Store::save_snapshot`], and when the horizon is behind it.
+    fn save_base<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        epoch: u64,
+        snapshot: &'a Snapshot,
+    ) -> StoreFuture<'a, bool>;
+
+    /// Removes up to `rows_max` log rows that are no longer history; true when more remain.
+    fn trim<'a>(&'a self, document: &'a DocumentName, rows_max: u32) -> StoreFuture<'a, bool>;
+
+    /// Reads a part of a document's log, for history, compaction and repair of missed appends.
+    fn read_log<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        start: LogStart,
+        limits: LogLimits,
+    ) -> StoreFuture<'a, LogRange>;
+
+    /// One bounded step of a scan over all documents for those beyond the filter, from `cursor`
+    /// (0 at first).
+    fn scan_stats<'a>(&'a self, filter: &'a StatsFilter, cursor: u64)
+    -> StoreFuture<'a, StatsPage>;
+
+    /// Gives up to `bytes_max` of unused space back to the file system; true when more remains.
+    fn reclaim_space(&self, bytes_max: u64) -> StoreFuture<'_, bool> {
+        let _ = bytes_max;
+        Box::pin(std::future::ready(Ok(false)))
+    }
 
     /// Ends the current epoch: removes its appends and snapshots, keeps `vector` (lib0 v1 state
     /// vector) in the tombstone, and returns the new epoch.
@@ -194,4 +266,7 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         after: Option<&'a DocumentName>,
         limit: u32,
     ) -> StoreFuture<'a, Vec<DocumentSummary>>;
+
+    /// Ends reads and writes in order; calls after it fail. Dropping the store is safe too.
+    fn close(&self) -> StoreFuture<'_, ()>;
 }

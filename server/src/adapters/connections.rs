@@ -1,0 +1,198 @@
+//! Counts connections against their limits and knows them all, to end them in an orderly way.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use driftless_proto::engine::CloseReason;
+use metrics::{Gauge, gauge};
+
+use crate::metrics::CONNECTIONS;
+use crate::outbox::Outbox;
+
+/// Time between two rounds of goodbyes while the server stops.
+const GOODBYE_STEP_MS: u64 = 20;
+/// Goodbyes per millisecond at most: the clients' reconnects reach other nodes at this pace.
+const GOODBYES_PER_MS: u64 = 1;
+
+/// Why a connection is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TooMany {
+    /// The server stops.
+    #[error("the server is stopping; connect again in a moment\n")]
+    ShuttingDown,
+    /// `connections_max` is reached.
+    #[error(
+        "this server has as many connections as it may (setting connections_max); try again later\n"
+    )]
+    Total,
+    /// `connections_per_address_max` is reached.
+    #[error(
+        "your address has as many connections as it may (setting connections_per_address_max); \
+         close some, or try again later\n"
+    )]
+    FromAddress,
+}
+
+/// All open WebSocket connections of the server.
+#[derive(Debug)]
+pub(super) struct Connections {
+    total_max: usize,
+    per_address_max: usize,
+    open: Mutex<Open>,
+    gauge: Gauge,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    shutting_down: bool,
+    next_id: u64,
+    per_address: HashMap<IpAddr, usize>,
+    outboxes: HashMap<u64, Arc<Outbox>>,
+}
+
+/// One counted connection; dropping it makes room.
+#[derive(Debug)]
+pub(super) struct Connection {
+    connections: Arc<Connections>,
+    id: u64,
+    address: IpAddr,
+}
+
+impl Connections {
+    pub(super) fn new(total_max: usize, per_address_max: usize) -> Arc<Self> {
+        let gauge = gauge!(CONNECTIONS);
+        Arc::new(Self {
+            total_max,
+            per_address_max,
+            open: Mutex::default(),
+            gauge,
+        })
+    }
+
+    /// Counts a connection in, or says which limit it would exceed.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        address: IpAddr,
+        outbox: Arc<Outbox>,
+    ) -> Result<Connection, TooMany> {
+        // One client, one count: behind a dual-stack listener IPv4 peers come as ::ffff:a.b.c.d.
+        let address = address.to_canonical();
+        let mut open = self.lock();
+        if open.shutting_down {
+            return Err(TooMany::ShuttingDown);
+        }
+        if open.outboxes.len() >= self.total_max {
+            return Err(TooMany::Total);
+        }
+        let from_address = open.per_address.entry(address).or_default();
+        if *from_address >= self.per_address_max {
+            return Err(TooMany::FromAddress);
+        }
+        *from_address += 1;
+        let id = open.next_id;
+        open.next_id += 1;
+        open.outboxes.insert(id, outbox);
+        self.gauge.increment(1.0);
+        Ok(Connection {
+            connections: self.clone(),
+            id,
+            address,
+        })
+    }
+
+    /// Takes no connection any more and says goodbye to all, spread over time but for at most
+    /// `spread_ms_max`. Done when all were told, not when they are gone.
+    pub(super) async fn say_goodbye(&self, spread_ms_max: u64) {
+        let outboxes: Vec<Arc<Outbox>> = {
+            let mut open = self.lock();
+            open.shutting_down = true;
+            open.outboxes.values().cloned().collect()
+        };
+        let spread_ms = (outboxes.len() as u64 / GOODBYES_PER_MS).min(spread_ms_max);
+        let rounds = (spread_ms / GOODBYE_STEP_MS).max(1);
+        let per_round = outboxes
+            .len()
+            .div_ceil(usize::try_from(rounds).unwrap_or(1))
+            .max(1);
+        for (round, some) in outboxes.chunks(per_round).enumerate() {
+            if round > 0 {
+                tokio::time::sleep(Duration::from_millis(GOODBYE_STEP_MS)).await;
+            }
+            for outbox in some {
+                outbox.close(CloseReason::ShuttingDown);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut open = self.connections.lock();
+        open.outboxes.remove(&self.id);
+        if let Some(from_address) = open.per_address.get_mut(&self.address) {
+            *from_address -= 1;
+            if *from_address == 0 {
+                open.per_address.remove(&self.address);
+            }
+        }
+        drop(open);
+        self.connections.gauge.decrement(1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn enter(connections: &Arc<Connections>, from: &str) -> Result<Connection, TooMany> {
+        connections.enter(address(from), Outbox::new(100))
+    }
+
+    #[test]
+    fn both_limits_hold_and_leaving_makes_room() {
+        let connections = Connections::new(3, 2);
+        let first = enter(&connections, "10.0.0.1").unwrap();
+        let _second = enter(&connections, "::ffff:10.0.0.1").unwrap();
+        assert_eq!(
+            enter(&connections, "10.0.0.1").unwrap_err(),
+            TooMany::FromAddress
+        );
+        let _third = enter(&connections, "10.0.0.2").unwrap();
+        assert_eq!(enter(&connections, "10.0.0.3").unwrap_err(), TooMany::Total);
+        drop(first);
+        let _fourth = enter(&connections, "10.0.0.1").unwrap();
+        assert_eq!(connections.lock().per_address.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_stopping_server_says_goodbye_to_all_and_takes_nobody() {
+        let connections = Connections::new(1_000, 1_000);
+        let outboxes: Vec<_> = (0..100).map(|_| Outbox::new(100)).collect();
+        let _open: Vec<_> = outboxes
+            .iter()
+            .map(|outbox| connections.enter(address("::1"), outbox.clone()).unwrap())
+            .collect();
+        connections.say_goodbye(60).await;
+        for outbox in outboxes {
+            assert_eq!(
+                outbox.push(bytes::Bytes::new()),
+                crate::outbox::PushResult::Closed
+            );
+        }
+        assert_eq!(
+            enter(&connections, "::1").unwrap_err(),
+            TooMany::ShuttingDown
+        );
+    }
+}

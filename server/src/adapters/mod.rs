@@ -1,0 +1,287 @@
+//! The doors: everything between a listening port and [`Documents`].
+//!
+//! Requests that ask for a WebSocket are matched by the raw prefix of their path and leave HTTP for
+//! good; all others are answered by an actix-web `App`. A new door is a file here and a line in
+//! [`doors`]. Why the WebSocket layer is the project's own: `docs/adr/0001-websocket-layer.md`.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_codec::{AsyncRead, AsyncWrite, Framed};
+use actix_http::h1::Codec;
+use actix_http::{HttpService, Request};
+use actix_server::{ServerBuilder, ServerHandle};
+use actix_service::{IntoServiceFactory, fn_service, map_config};
+use actix_web::App;
+use actix_web::dev::AppConfig;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
+
+use self::connections::Connections;
+use self::http::{DoorSigns, Readiness};
+use self::websocket::door;
+use self::ywebsocket::YWebSocket;
+use crate::clock::Clock;
+use crate::session::Documents;
+
+mod connections;
+pub mod http;
+mod origin;
+mod websocket;
+mod ywebsocket;
+
+pub use self::websocket::Dialect;
+
+/// Connections the kernel accepts ahead of us. After a restart all clients come at once, and one
+/// that finds this queue full waits a second for its next attempt. The kernel cuts it to its own
+/// bound (`net.core.somaxconn`).
+const LISTEN_BACKLOG: u32 = 8_192;
+/// Connections a thread may have for plain HTTP, beyond those counted by `connections_max`.
+const HTTP_CONNECTIONS_MAX: usize = 1_024;
+/// Of the time for a graceful stop, goodbyes are spread over at most this share.
+const GOODBYE_SHARE: u64 = 3;
+
+/// Limits and times of connections.
+#[derive(Debug, Clone)]
+pub struct AdapterOptions {
+    /// Address to listen at; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Threads that read and write sockets.
+    pub workers: usize,
+    /// Web origins whose pages may connect, as browsers write them, besides localhost and the
+    /// server's own host.
+    pub allow_origins: Vec<String>,
+    /// WebSocket connections at a time; answered with 503 beyond.
+    pub connections_max: usize,
+    /// WebSocket connections at a time from one address; answered with 429 beyond.
+    pub connections_per_address_max: usize,
+    /// Time for a client to send its request head.
+    pub handshake_timeout_ms: u64,
+    /// Bytes of one message from a client, all its fragments together.
+    pub frame_bytes_max: usize,
+    /// Bytes of frames that wait for one socket.
+    pub outbox_bytes_max: usize,
+    /// Something is sent when nothing was for this long; y-websocket clients leave after 30 s.
+    pub keepalive_ms: u64,
+    /// A peer is pinged after half of this silence, and given up after all of it.
+    pub peer_timeout_ms: u64,
+    /// A peer that takes no byte of what waits for this long is given up. Long, since the outbox is
+    /// bounded: a stopped reader costs others nothing.
+    pub write_timeout_ms: u64,
+    /// A closing connection waits this long for the peer to take what is left and to leave.
+    pub close_timeout_ms: u64,
+    /// Time for a graceful stop; what is still open then is cut off.
+    pub shutdown_timeout_ms: u64,
+}
+
+impl Default for AdapterOptions {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            workers: 1,
+            allow_origins: Vec::new(),
+            connections_max: 10_000,
+            connections_per_address_max: 10_000,
+            handshake_timeout_ms: 10_000,
+            frame_bytes_max: 32 * 1024 * 1024,
+            outbox_bytes_max: 256 * 1024,
+            keepalive_ms: 20_000,
+            peer_timeout_ms: 60_000,
+            write_timeout_ms: 300_000,
+            close_timeout_ms: 10_000,
+            shutdown_timeout_ms: 15_000,
+        }
+    }
+}
+
+/// What the doors lead to.
+#[derive(Clone)]
+pub struct Behind {
+    /// All documents.
+    pub documents: Arc<dyn Documents>,
+    /// What `/readyz` says.
+    pub readiness: Arc<dyn Readiness>,
+    /// What `/metrics` says, if metrics are recorded. Whoever installed the recorder runs its
+    /// upkeep.
+    pub metrics: Option<PrometheusHandle>,
+}
+
+impl std::fmt::Debug for Behind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Behind").finish_non_exhaustive()
+    }
+}
+
+/// What all doors share.
+struct Edge {
+    options: AdapterOptions,
+    clock: Clock,
+    documents: Arc<dyn Documents>,
+    connections: Arc<Connections>,
+}
+
+/// A connection that left HTTP; done when it is closed.
+type Running = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Takes a stream out of HTTP.
+type Upgrade<I> = Box<dyn Fn(&Request, Framed<I, Codec>) -> Running>;
+
+/// A place where WebSockets are opened.
+struct Door<I> {
+    path_prefix: &'static str,
+    dialect: &'static str,
+    upgrade: Upgrade<I>,
+}
+
+/// All doors, one line each.
+fn doors<I: AsyncRead + AsyncWrite + Unpin + 'static>(edge: &Arc<Edge>) -> Vec<Door<I>> {
+    vec![door::<I, YWebSocket>(ywebsocket::PATH_PREFIX, edge)]
+}
+
+/// The listening server. Dropping it cuts all connections; [`Server::stop`] ends them in order.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    handle: ServerHandle,
+    task: JoinHandle<io::Result<()>>,
+    connections: Arc<Connections>,
+    goodbye_ms_max: u64,
+}
+
+/// Starts to listen, and to serve on threads of its own. Must be called inside a tokio runtime, and
+/// after the recorder of metrics was installed.
+pub fn serve(options: AdapterOptions, behind: Behind, clock: Clock) -> io::Result<Server> {
+    let connections =
+        Connections::new(options.connections_max, options.connections_per_address_max);
+    let listener = listen(options.listen)?;
+    let address = listener.local_addr()?;
+    let goodbye_ms_max = options.shutdown_timeout_ms / GOODBYE_SHARE;
+    let edge = Arc::new(Edge {
+        clock,
+        documents: behind.documents.clone(),
+        connections: connections.clone(),
+        options,
+    });
+    let server = start(listener, &edge, behind)?;
+    let handle = server.handle();
+    let task = tokio::spawn(server);
+    Ok(Server {
+        address,
+        handle,
+        task,
+        connections,
+        goodbye_ms_max,
+    })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A restarted server takes its port back at once, whatever connections of the old one linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(LISTEN_BACKLOG)
+}
+
+fn start(
+    listener: TcpListener,
+    edge: &Arc<Edge>,
+    behind: Behind,
+) -> io::Result<actix_server::Server> {
+    let options = &edge.options;
+    let builder = ServerBuilder::new()
+        .workers(options.workers)
+        .max_concurrent_connections(options.connections_max + HTTP_CONNECTIONS_MAX)
+        .shutdown_timeout(options.shutdown_timeout_ms.div_ceil(1_000))
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let handshake_timeout = Duration::from_millis(options.handshake_timeout_ms);
+    let edge = edge.clone();
+    let service = move || {
+        let doors = doors::<TcpStream>(&edge);
+        let signs = DoorSigns(
+            doors
+                .iter()
+                .map(|door| (door.path_prefix, door.dialect))
+                .collect(),
+        );
+        let behind = behind.clone();
+        let app = App::new().configure({
+            let signs = signs.clone();
+            move |config| http::configure(config, behind.readiness, behind.metrics, signs)
+        });
+        let doors = Rc::new((doors, signs));
+        let upgrade = move |(request, framed): (Request, Framed<TcpStream, Codec>)| {
+            let running = open(&doors.0, &doors.1, &request, framed);
+            async move {
+                running.await;
+                Ok::<(), actix_web::Error>(())
+            }
+        };
+        let stopping = stopping.clone();
+        HttpService::build()
+            .client_request_timeout(handshake_timeout)
+            .tcp_nodelay(true)
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .upgrade(fn_service(upgrade))
+            .finish(map_config(app.into_factory(), |()| AppConfig::default()))
+            .tcp()
+    };
+    Ok(builder
+        .listen("doors", listener.into_std()?, service)?
+        .run())
+}
+
+/// Lets a request in at its door.
+fn open<I>(
+    doors: &[Door<I>],
+    signs: &DoorSigns,
+    request: &Request,
+    framed: Framed<I, Codec>,
+) -> Running
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    match doors
+        .iter()
+        .find(|door| request.path().starts_with(door.path_prefix))
+    {
+        Some(door) => (door.upgrade)(request, framed),
+        None => websocket::turn_away(framed, http::nothing_here(signs)),
+    }
+}
+
+impl Server {
+    /// Where it listens; the port is real even when 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops to listen at once, tells all peers to go elsewhere (spread over time), takes what they
+    /// sent before they heard it, and returns when all are gone or the time is up.
+    pub async fn stop(mut self) -> io::Result<()> {
+        let stopped = self.handle.stop(true);
+        let ((), ()) = tokio::join!(self.connections.say_goodbye(self.goodbye_ms_max), stopped);
+        (&mut self.task)
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,360 @@
+//! One batch of appends, one transaction, one flush.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use driftless_proto::name::DocumentName;
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::super::checksum::AppendRow;
+use super::super::{Append, AppendId, CommitOutcome, StoreError};
+use super::error::{is_duplicate, store_error};
+use super::rows::RowStatement;
+use super::writer::{LastCommit, begin, end, roll_back};
+
+static SELECT_DOCUMENTS: LazyLock<RowStatement> = LazyLock::new(|| {
+    RowStatement::new(
+        "SELECT id, name, epoch, head, quarantine IS NOT NULL FROM documents WHERE name IN (",
+        "?",
+        ")",
+    )
+});
+static INSERT_DOCUMENTS: LazyLock<RowStatement> =
+    LazyLock::new(|| RowStatement::new("INSERT INTO documents (name) VALUES ", "(?)", ""));
+static INSERT_APPENDS: LazyLock<RowStatement> = LazyLock::new(|| {
+    RowStatement::new(
+        "INSERT INTO appends (document_id, sequence, id, epoch, identity, door, time_ms, \
+         checksum, content) VALUES ",
+        "(?,?,?,?,?,?,?,?,?)",
+        "",
+    )
+});
+static UPDATE_DOCUMENTS: LazyLock<RowStatement> = LazyLock::new(|| {
+    RowStatement::new(
+        "WITH change (id, head, bytes, first_ms, last_ms) AS (VALUES ",
+        "(?,?,?,?,?)",
+        ") UPDATE documents SET head = change.head, log_bytes = log_bytes + change.bytes, \
+         oldest_ms = coalesce(oldest_ms, change.first_ms), \
+         changed_ms = max(changed_ms, change.last_ms) \
+         FROM change WHERE documents.id = change.id",
+    )
+});
+
+/// What a committed batch brought.
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub(super) outcomes: Vec<CommitOutcome>,
+    /// Rows and bytes that were written.
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+    /// The newest append of the batch, if any was stored.
+    pub(super) last: Option<LastCommit>,
+}
+
+/// Ids that are stored already, by document row.
+type KnownIds = HashMap<(i64, AppendId), u64>;
+
+/// A document that appends of the batch belong to.
+struct Target<'a> {
+    name: &'a DocumentName,
+    row: Option<DocumentRow>,
+    change: Option<Change>,
+}
+
+/// A row of `documents`, as far as commits need it.
+struct DocumentRow {
+    id: i64,
+    epoch: u64,
+    head: u64,
+    is_quarantined: bool,
+}
+
+/// What the batch adds to a document.
+struct Change {
+    bytes: u64,
+    first_ms: u64,
+    last_ms: u64,
+}
+
+/// A row of `appends` to be written.
+struct NewRow<'a> {
+    document_id: i64,
+    sequence: u64,
+    append: &'a Append,
+}
+
+/// Stores the batch, each append once, in one transaction.
+///
+/// Ids are unique by index, so the first attempt does not look for them. Only if it meets one that
+/// is stored already (a repeat after a lost reply) the batch runs again with all its ids looked up.
+pub(super) async fn commit(
+    connection: &mut SqliteConnection,
+    batch: &[Append],
+) -> Result<Committed, StoreError> {
+    match attempt(connection, batch, false).await {
+        Err(error) if is_duplicate(&error) => {
+            roll_back(connection).await?;
+            attempt(connection, batch, true).await
+        }
+        other => other,
+    }
+    .map_err(|error| store_error(&error))
+}
+
+async fn attempt(
+    connection: &mut SqliteConnection,
+    batch: &[Append],
+    look_up_ids: bool,
+) -> Result<Committed, sqlx::Error> {
+    begin(connection).await?;
+    let (mut targets, target_of) = group(batch);
+    read_documents(connection, &mut targets).await?;
+    create_missing(connection, batch, &target_of, &mut targets).await?;
+    let mut known = look_up_ids.then(KnownIds::new);
+    if let Some(known) = &mut known {
+        find_known(connection, batch, &target_of, &targets, known).await?;
+    }
+    let (outcomes, rows) = assign(batch, &target_of, &mut targets, known);
+    insert_appends(connection, &rows).await?;
+    update_documents(connection, &targets).await?;
+    end(connection).await?;
+    Ok(Committed {
+        outcomes,
+        rows: rows.len() as u64,
+        bytes: rows.iter().map(|row| row.append.update.len() as u64).sum(),
+        last: rows.last().map(|row| LastCommit {
+            document_id: row.document_id,
+            sequence: row.sequence,
+            id: row.append.id,
+        }),
+    })
+}
+
+/// The documents of a batch, and for each append the index of its document.
+fn group(batch: &[Append]) -> (Vec<Target<'_>>, Vec<usize>) {
+    let mut index_of: HashMap<&DocumentName, usize> = HashMap::new();
+    let mut targets: Vec<Target<'_>> = Vec::new();
+    let target_of = batch
+        .iter()
+        .map(|append| {
+            *index_of.entry(&append.document).or_insert_with(|| {
+                targets.push(Target {
+                    name: &append.document,
+                    row: None,
+                    change: None,
+                });
+                targets.len() - 1
+            })
+        })
+        .collect();
+    (targets, target_of)
+}
+
+/// Fills in the rows of those targets that have none yet and exist.
+async fn read_documents(
+    connection: &mut SqliteConnection,
+    targets: &mut [Target<'_>],
+) -> Result<(), sqlx::Error> {
+    let mut index_of: HashMap<&[u8], usize> = HashMap::new();
+    for (index, target) in targets.iter().enumerate() {
+        if target.row.is_none() {
+            index_of.insert(target.name.as_str().as_bytes(), index);
+        }
+    }
+    let names: Vec<&[u8]> = index_of.keys().copied().collect();
+    let mut found = Vec::with_capacity(names.len());
+    for (sql, chunk) in SELECT_DOCUMENTS.chunks(&names) {
+        let mut query = sqlx::query(sql);
+        for name in chunk {
+            query = query.bind(*name);
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            let name: &[u8] = row.try_get(1)?;
+            if let Some(index) = index_of.get(name) {
+                found.push((*index, document_row(&row)?));
+            }
+        }
+    }
+    for (index, row) in found {
+        targets[index].row = Some(row);
+    }
+    Ok(())
+}
+
+fn document_row(row: &SqliteRow) -> Result<DocumentRow, sqlx::Error> {
+    Ok(DocumentRow {
+        id: row.try_get(0)?,
+        epoch: row.try_get::<i64, _>(2)? as u64,
+        head: row.try_get::<i64, _>(3)? as u64,
+        is_quarantined: row.try_get(4)?,
+    })
+}
+
+/// Creates the documents whose first append is in the batch; they start in epoch 1.
+async fn create_missing(
+    connection: &mut SqliteConnection,
+    batch: &[Append],
+    target_of: &[usize],
+    targets: &mut [Target<'_>],
+) -> Result<(), sqlx::Error> {
+    let mut is_new = vec![false; targets.len()];
+    for (append, &target) in batch.iter().zip(target_of) {
+        is_new[target] |= targets[target].row.is_none() && append.epoch == 1;
+    }
+    let names: Vec<&[u8]> = targets
+        .iter()
+        .zip(&is_new)
+        .filter(|(_, is_new)| **is_new)
+        .map(|(target, _)| target.name.as_str().as_bytes())
+        .collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    for (sql, chunk) in INSERT_DOCUMENTS.chunks(&names) {
+        let mut query = sqlx::query(sql);
+        for name in chunk {
+            query = query.bind(*name);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    read_documents(connection, targets).await
+}
+
+/// Looks up which ids of the batch are stored already. One read each: this is the rare path.
+async fn find_known(
+    connection: &mut SqliteConnection,
+    batch: &[Append],
+    target_of: &[usize],
+    targets: &[Target<'_>],
+    known: &mut KnownIds,
+) -> Result<(), sqlx::Error> {
+    for (append, &target) in batch.iter().zip(target_of) {
+        let Some(row) = &targets[target].row else {
+            continue;
+        };
+        let sequence: Option<i64> = sqlx::query_scalar(
+            "SELECT sequence FROM appends WHERE document_id = ? AND epoch = ? AND id = ?",
+        )
+        .bind(row.id)
+        .bind(append.epoch as i64)
+        .bind(&append.id[..])
+        .fetch_optional(&mut *connection)
+        .await?;
+        if let Some(sequence) = sequence {
+            known.insert((row.id, append.id), sequence as u64);
+        }
+    }
+    Ok(())
+}
+
+/// Gives each append its sequence number, or the reason why it gets none. Pure.
+fn assign<'a>(
+    batch: &'a [Append],
+    target_of: &[usize],
+    targets: &mut [Target<'_>],
+    mut known: Option<KnownIds>,
+) -> (Vec<CommitOutcome>, Vec<NewRow<'a>>) {
+    let mut rows = Vec::with_capacity(batch.len());
+    let mut outcomes = Vec::with_capacity(batch.len());
+    for (append, &target) in batch.iter().zip(target_of) {
+        let target = &mut targets[target];
+        // Only a document of epoch 1 can be unknown here: the others were created.
+        let Some(row) = &mut target.row else {
+            outcomes.push(CommitOutcome::EpochChanged { current: 1 });
+            continue;
+        };
+        if append.epoch != row.epoch {
+            outcomes.push(CommitOutcome::EpochChanged { current: row.epoch });
+            continue;
+        }
+        let key = (row.id, append.id);
+        if let Some(&sequence) = known.as_ref().and_then(|known| known.get(&key)) {
+            outcomes.push(CommitOutcome::Committed { sequence });
+            continue;
+        }
+        if row.is_quarantined {
+            outcomes.push(CommitOutcome::Quarantined);
+            continue;
+        }
+        row.head += 1;
+        if let Some(known) = &mut known {
+            known.insert(key, row.head);
+        }
+        let change = target.change.get_or_insert(Change {
+            bytes: 0,
+            first_ms: append.time_ms,
+            last_ms: append.time_ms,
+        });
+        change.bytes += append.update.len() as u64;
+        change.last_ms = change.last_ms.max(append.time_ms);
+        outcomes.push(CommitOutcome::Committed { sequence: row.head });
+        rows.push(NewRow {
+            document_id: row.id,
+            sequence: row.head,
+            append,
+        });
+    }
+    (outcomes, rows)
+}
+
+async fn insert_appends(
+    connection: &mut SqliteConnection,
+    rows: &[NewRow<'_>],
+) -> Result<(), sqlx::Error> {
+    for (sql, chunk) in INSERT_APPENDS.chunks(rows) {
+        let mut query = sqlx::query(sql);
+        for NewRow {
+            document_id,
+            sequence,
+            append,
+        } in chunk
+        {
+            let checksum = AppendRow {
+                document: &append.document,
+                epoch: append.epoch,
+                sequence: *sequence,
+                id: &append.id,
+                origin: &append.origin,
+                time_ms: append.time_ms,
+                update: &append.update,
+            }
+            .checksum();
+            query = query
+                .bind(*document_id)
+                .bind(*sequence as i64)
+                .bind(&append.id[..])
+                .bind(append.epoch as i64)
+                .bind(append.origin.identity.as_deref())
+                .bind(append.origin.door.as_str())
+                .bind(append.time_ms as i64)
+                .bind(i64::from(checksum))
+                .bind(&append.update[..]);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+async fn update_documents(
+    connection: &mut SqliteConnection,
+    targets: &[Target<'_>],
+) -> Result<(), sqlx::Error> {
+    let changes: Vec<(&DocumentRow, &Change)> = targets
+        .iter()
+        .filter_map(|target| target.row.as_ref().zip(target.change.as_ref()))
+        .collect();
+    for (sql, chunk) in UPDATE_DOCUMENTS.chunks(&changes) {
+        let mut query = sqlx::query(sql);
+        for (row, change) in chunk {
+            query = query
+                .bind(row.id)
+                .bind(row.head as i64)
+                .bind(change.bytes as i64)
+                .bind(change.first_ms as i64)
+                .bind(change.last_ms as i64);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}

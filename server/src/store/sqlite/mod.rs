@@ -1,0 +1,221 @@
+//! The embedded store: one SQLite file in the data folder, write-ahead log, every commit flushed.
+//!
+//! One connection writes, a few read. Space: the database is created with incremental auto-vacuum;
+//! what deletes and trims free is given back in bounded steps by the housekeeper
+//! ([`Store::reclaim_space`]). The write-ahead log is moved into the database between commits
+//! (`checkpoint.rs` states the policy).
+
+use std::path::{Path, PathBuf};
+
+use driftless_proto::name::DocumentName;
+use sqlx::sqlite::SqlitePool;
+
+use self::checkpoint::CheckpointMode;
+use self::writer::Writer;
+use super::data_folder::DataFolder;
+use super::{
+    Append, CommitOutcome, DocumentSummary, LoadedDocument, LogLimits, LogRange, LogStart,
+    Snapshot, StatsFilter, StatsPage, Store, StoreError, StoreFuture,
+};
+
+mod checkpoint;
+mod commit;
+mod documents;
+mod error;
+mod history;
+mod load;
+mod open;
+mod rows;
+mod writer;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+/// Bytes of a database page; SQLite's default, and what [`Store::reclaim_space`] counts in.
+const PAGE_BYTES: u64 = 4_096;
+
+/// Rows of a deleted history that one transaction removes: commits wait a few milliseconds at most.
+const DELETE_ROWS_PER_STEP: u32 = 2_000;
+
+/// A store in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    readers: SqlitePool,
+    writer: Writer,
+    // Held for its lock: no other server opens this folder as long as the store lives.
+    _folder: DataFolder,
+}
+
+impl SqliteStore {
+    /// Opens the folder's database, creating it or bringing its schema up to date.
+    ///
+    /// Refused when the file is another program's, was written by a newer version, or cannot be
+    /// made durable; it is left untouched then.
+    pub async fn open(folder: &DataFolder) -> Result<Self, StoreError> {
+        let path = folder.database();
+        let readers = open::open(&path).await?;
+        Ok(Self {
+            writer: Writer::new(path.clone()),
+            path,
+            readers,
+            _folder: folder.clone(),
+        })
+    }
+
+    /// Where the database is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    async fn commit_batch(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>, StoreError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut lease = self.writer.lease().await?;
+        let result = commit::commit(&mut lease.connection, batch).await;
+        if let Ok(committed) = &result {
+            lease.wal().add(committed.rows, committed.bytes);
+            if let Some(last) = committed.last {
+                lease.committed(last);
+            }
+        }
+        Ok(lease.finish(result)?.outcomes)
+    }
+
+    async fn checkpoint_if_due(&self) -> Result<(), StoreError> {
+        let mut lease = self.writer.lease().await?;
+        if !lease.wal().is_due() {
+            return lease.finish(Ok::<_, StoreError>(()));
+        }
+        let result = checkpoint::run(&mut lease.connection, CheckpointMode::Passive).await;
+        // Also after a failure: the next one is due after as much again, not after every commit.
+        *lease.wal() = Default::default();
+        lease.finish(result)
+    }
+
+    async fn delete_document(
+        &self,
+        document: &DocumentName,
+        vector: &[u8],
+    ) -> Result<u64, StoreError> {
+        let mut lease = self.writer.lease().await?;
+        let result = documents::end_epoch(&mut lease.connection, document, vector).await;
+        let epoch = lease.finish(result)?;
+        // The document is deleted already. Should this fail, the housekeeper finds the rest.
+        while self.trim(document, DELETE_ROWS_PER_STEP).await? {}
+        Ok(epoch)
+    }
+}
+
+impl Store for SqliteStore {
+    fn load<'a>(&'a self, document: &'a DocumentName) -> StoreFuture<'a, LoadedDocument> {
+        Box::pin(load::load(&self.readers, document))
+    }
+
+    fn commit<'a>(&'a self, batch: &'a [Append]) -> StoreFuture<'a, Vec<CommitOutcome>> {
+        Box::pin(self.commit_batch(batch))
+    }
+
+    fn after_commit(&self) -> StoreFuture<'_, ()> {
+        Box::pin(self.checkpoint_if_due())
+    }
+
+    fn save_snapshot<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        epoch: u64,
+        snapshot: &'a Snapshot,
+    ) -> StoreFuture<'a, bool> {
+        Box::pin(async move {
+            let mut lease = self.writer.lease().await?;
+            lease.wal().add(1, snapshot.state.len() as u64);
+            let result =
+                history::save_snapshot(&mut lease.connection, document, epoch, snapshot).await;
+            lease.finish(result)
+        })
+    }
+
+    fn save_base<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        epoch: u64,
+        snapshot: &'a Snapshot,
+    ) -> StoreFuture<'a, bool> {
+        Box::pin(async move {
+            let mut lease = self.writer.lease().await?;
+            lease.wal().add(1, snapshot.state.len() as u64);
+            let result = history::save_base(&mut lease.connection, document, epoch, snapshot).await;
+            lease.finish(result)
+        })
+    }
+
+    fn trim<'a>(&'a self, document: &'a DocumentName, rows_max: u32) -> StoreFuture<'a, bool> {
+        Box::pin(async move {
+            let mut lease = self.writer.lease().await?;
+            lease.wal().add(u64::from(rows_max), 0);
+            let result = history::trim(&mut lease.connection, document, rows_max).await;
+            lease.finish(result)
+        })
+    }
+
+    fn read_log<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        start: LogStart,
+        limits: LogLimits,
+    ) -> StoreFuture<'a, LogRange> {
+        Box::pin(load::read_log(&self.readers, document, start, limits))
+    }
+
+    fn scan_stats<'a>(
+        &'a self,
+        filter: &'a StatsFilter,
+        cursor: u64,
+    ) -> StoreFuture<'a, StatsPage> {
+        Box::pin(history::scan_stats(&self.readers, filter, cursor))
+    }
+
+    fn reclaim_space(&self, bytes_max: u64) -> StoreFuture<'_, bool> {
+        Box::pin(async move {
+            let mut lease = self.writer.lease().await?;
+            lease.wal().add(bytes_max / PAGE_BYTES, bytes_max);
+            let pages_max = bytes_max / PAGE_BYTES;
+            let result = checkpoint::vacuum_step(&mut lease.connection, pages_max).await;
+            lease.finish(result)
+        })
+    }
+
+    fn delete<'a>(&'a self, document: &'a DocumentName, vector: &'a [u8]) -> StoreFuture<'a, u64> {
+        Box::pin(self.delete_document(document, vector))
+    }
+
+    fn set_quarantine<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        reason: Option<&'a str>,
+    ) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let mut lease = self.writer.lease().await?;
+            let result = documents::set_quarantine(&mut lease.connection, document, reason).await;
+            lease.finish(result)
+        })
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a DocumentName>,
+        limit: u32,
+    ) -> StoreFuture<'a, Vec<DocumentSummary>> {
+        Box::pin(documents::list(&self.readers, prefix, after, limit))
+    }
+
+    fn close(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            // Readers first: the writer is then the last one out and leaves an empty log behind.
+            self.readers.close().await;
+            self.writer.close().await
+        })
+    }
+}

@@ -1,0 +1,8 @@
+//! The transport edge over real sockets: handshake, names, limits, framing, backpressure, farewells.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod flow;
+mod handshake;
+mod lifetime;
+mod peer;
+mod rooms;
