@@ -12,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::actors::{DocumentOptions, Registry};
@@ -21,10 +22,11 @@ use crate::clock::Clock;
 use crate::config::{RelayMode, Settings};
 use crate::store::committer::{Committer, CommitterOptions};
 use crate::store::data_folder::DataFolder;
+use crate::store::housekeeper::{Housekeeper, HousekeeperOptions};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
-use crate::{logging, metrics, signals};
-use driftless_proto::engine::{Relay, ReplicaOptions};
+use crate::{logging, metrics, process, signals};
+use driftless_proto::engine::{Relay, ReplicaOptions, build_snapshot};
 
 /// How often the metrics recorder folds its histograms.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -72,11 +74,14 @@ pub fn serve(settings: Settings) -> Result<(), ServeError> {
 
 async fn run(settings: Settings) -> Result<(), ServeError> {
     let stop = signals::listen()?;
+    process::log_panics();
+    process::raise_open_files_limit();
     let clock = Clock::start();
     let recorder = start_metrics()?;
     let folder = DataFolder::open(&settings.data)?;
     let store = Arc::new(SqliteStore::open(&folder).await?);
     let committer = Committer::start(store.clone(), committer_options(&settings));
+    let housekeeper = start_housekeeper(&settings, clock, store.clone());
     let documents: Arc<dyn Store> = store.clone();
     let registry = Registry::start(
         document_options(&settings),
@@ -109,17 +114,19 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
             "documents did not come to rest in time; what they hold is not acknowledged"
         );
     }
-    finish(registry, committer, &store, deadline).await
+    finish(registry, committer, housekeeper, &store, deadline).await
 }
 
 async fn finish(
     registry: Registry,
     committer: Committer,
+    housekeeper: Housekeeper,
     store: &SqliteStore,
     deadline: Duration,
 ) -> Result<(), ServeError> {
     let committed = committer.shutdown(deadline).await;
     registry.stop();
+    housekeeper.stop().await;
     store.close().await?;
     if let Err(unfinished) = committed {
         return Err(ServeError::Unfinished {
@@ -136,6 +143,7 @@ fn start_metrics() -> Result<PrometheusHandle, ServeError> {
     ::metrics::set_global_recorder(recorder)
         .map_err(|error| ServeError::Metrics(error.to_string()))?;
     metrics::describe_documents();
+    metrics::describe_store();
     let upkeep = handle.clone();
     actix_rt::spawn(async move {
         loop {
@@ -144,6 +152,23 @@ fn start_metrics() -> Result<PrometheusHandle, ServeError> {
         }
     });
     Ok(handle)
+}
+
+fn start_housekeeper(settings: &Settings, clock: Clock, store: Arc<SqliteStore>) -> Housekeeper {
+    let options = HousekeeperOptions {
+        history_ms: settings.history_ms,
+        history_bytes_max: settings.history_bytes_max,
+        ..HousekeeperOptions::default()
+    };
+    Housekeeper::start(
+        store,
+        options,
+        move || clock.wall_ms(),
+        |base, appends| {
+            let base = base.map(Bytes::copy_from_slice);
+            build_snapshot(base.as_ref(), appends).map_err(|error| error.to_string())
+        },
+    )
 }
 
 fn committer_options(settings: &Settings) -> CommitterOptions {
@@ -156,25 +181,29 @@ fn committer_options(settings: &Settings) -> CommitterOptions {
 
 fn document_options(settings: &Settings) -> DocumentOptions {
     DocumentOptions {
-        replica: ReplicaOptions {
-            relay: match settings.relay {
-                RelayMode::Immediate => Relay::Immediate,
-                RelayMode::Durable => Relay::Durable,
-            },
-            document_bytes_max: size(settings.document_bytes_max),
-            update_bytes_max: size(settings.frame_bytes_max),
-            chunk_bytes: size(settings.chunk_bytes),
-            presence_timeout_ms: settings.presence_timeout_ms,
-            presence_grace_ms: settings.presence_grace_ms,
-            presence_entry_bytes_max: size(settings.presence_bytes_max),
-            presence_entries_max: size(settings.presence_entries_max),
-        },
+        replica: replica_options(settings),
         threads: size(settings.document_threads),
         mailbox_bytes_max: size(settings.mailbox_bytes_max),
         idle_ms: settings.document_idle_ms,
         resident_bytes_max: settings.documents_resident_bytes_max,
         load_concurrency: size(settings.load_concurrency),
         stuck_timeout_ms: settings.stuck_timeout_ms,
+    }
+}
+
+fn replica_options(settings: &Settings) -> ReplicaOptions {
+    ReplicaOptions {
+        relay: match settings.relay {
+            RelayMode::Immediate => Relay::Immediate,
+            RelayMode::Durable => Relay::Durable,
+        },
+        document_bytes_max: size(settings.document_bytes_max),
+        update_bytes_max: size(settings.frame_bytes_max),
+        chunk_bytes: size(settings.chunk_bytes),
+        presence_timeout_ms: settings.presence_timeout_ms,
+        presence_grace_ms: settings.presence_grace_ms,
+        presence_entry_bytes_max: size(settings.presence_bytes_max),
+        presence_entries_max: size(settings.presence_entries_max),
     }
 }
 
