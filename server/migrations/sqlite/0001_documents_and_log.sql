@@ -30,8 +30,10 @@ CREATE TABLE documents (
 ) STRICT;
 
 -- Clustered by document: a load reads neighbouring pages, a commit writes one page a document.
+-- The reference is checked at the commit: a check within the statement would make SQLite keep a
+-- journal of every page that a statement of many rows touches.
 CREATE TABLE appends (
-    document_id INTEGER NOT NULL REFERENCES documents (id),
+    document_id INTEGER NOT NULL REFERENCES documents (id) DEFERRABLE INITIALLY DEFERRED,
     sequence INTEGER NOT NULL,
     id BLOB NOT NULL CHECK (length(id) = 16),
     epoch INTEGER NOT NULL,

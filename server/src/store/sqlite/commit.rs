@@ -11,7 +11,7 @@ use super::super::checksum::AppendRow;
 use super::super::{Append, AppendId, CommitOutcome, StoreError};
 use super::error::{is_duplicate, store_error};
 use super::rows::RowStatement;
-use super::writer::{LastCommit, begin, end, roll_back};
+use super::writer::{LastCommit, begin, end};
 
 static SELECT_DOCUMENTS: LazyLock<RowStatement> = LazyLock::new(|| {
     RowStatement::new(
@@ -22,9 +22,11 @@ static SELECT_DOCUMENTS: LazyLock<RowStatement> = LazyLock::new(|| {
 });
 static INSERT_DOCUMENTS: LazyLock<RowStatement> =
     LazyLock::new(|| RowStatement::new("INSERT INTO documents (name) VALUES ", "(?)", ""));
+// A repeated id ends the whole transaction: without the need to undo one statement alone, SQLite
+// keeps no journal of the pages that it touches.
 static INSERT_APPENDS: LazyLock<RowStatement> = LazyLock::new(|| {
     RowStatement::new(
-        "INSERT INTO appends (document_id, sequence, id, epoch, identity, door, time_ms, \
+        "INSERT OR ROLLBACK INTO appends (document_id, sequence, id, epoch, identity, door, time_ms, \
          checksum, content) VALUES ",
         "(?,?,?,?,?,?,?,?,?)",
         "",
@@ -93,10 +95,7 @@ pub(super) async fn commit(
     batch: &[Append],
 ) -> Result<Committed, StoreError> {
     match attempt(connection, batch, false).await {
-        Err(error) if is_duplicate(&error) => {
-            roll_back(connection).await?;
-            attempt(connection, batch, true).await
-        }
+        Err(error) if is_duplicate(&error) => attempt(connection, batch, true).await,
         other => other,
     }
     .map_err(|error| store_error(&error))
@@ -115,7 +114,9 @@ async fn attempt(
     if let Some(known) = &mut known {
         find_known(connection, batch, &target_of, &targets, known).await?;
     }
-    let (outcomes, rows) = assign(batch, &target_of, &mut targets, known);
+    let (outcomes, mut rows) = assign(batch, &target_of, &mut targets, known);
+    // In the table's order: the rows of a document go to one page, one after the other.
+    rows.sort_unstable_by_key(|row| (row.document_id, row.sequence));
     insert_appends(connection, &rows).await?;
     update_documents(connection, &targets).await?;
     end(connection).await?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use sqlx::Row;
@@ -10,15 +11,15 @@ use super::*;
 use crate::store::conformance::{append, committed, fill, name};
 use crate::store::{CommitOutcome, StoreError};
 
-/// Set for the process that is going to be killed: the folder it writes to.
-const CHILD_FOLDER: &str = "DRIFTLESS_TEST_KILLED_FOLDER";
+/// Lies in the working directory of the process that is going to be killed; it writes there.
+const CHILD_MARK: &str = "this-process-will-be-killed";
 
 /// The documents that the killed process writes to in turn.
 const CHILD_DOCUMENTS: u64 = 3;
 
 /// Commits until it is killed, and says after each commit what is durable.
-async fn commit_until_killed(folder: &str) {
-    let folder = DataFolder::open(std::path::Path::new(folder)).unwrap();
+async fn commit_until_killed() {
+    let folder = DataFolder::open(Path::new(".")).unwrap();
     let store = SqliteStore::open(&folder).await.unwrap();
     let start = store.load(&name("d0")).await.unwrap().head;
     for round in start.. {
@@ -44,11 +45,12 @@ async fn commit_until_killed(folder: &str) {
 
 #[tokio::test]
 async fn a_killed_process_keeps_every_commit_it_reported() {
-    if let Ok(folder) = std::env::var(CHILD_FOLDER) {
-        return commit_until_killed(&folder).await;
+    if Path::new(CHILD_MARK).exists() {
+        return commit_until_killed().await;
     }
     const KILLS: usize = 5;
     let parent = tempfile::tempdir().unwrap();
+    std::fs::write(parent.path().join(CHILD_MARK), b"").unwrap();
     let mut reported: HashMap<(String, u64), u64> = HashMap::new();
     for kill in 0..KILLS {
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -57,7 +59,7 @@ async fn a_killed_process_keeps_every_commit_it_reported() {
                 "store::sqlite::tests::faults::",
                 "a_killed_process_keeps_every_commit_it_reported"
             ))
-            .env(CHILD_FOLDER, parent.path())
+            .current_dir(parent.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
