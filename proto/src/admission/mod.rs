@@ -18,6 +18,7 @@ mod checks;
 mod chunk;
 mod content;
 mod deletes;
+mod join;
 mod known;
 mod legacy;
 mod merge;
