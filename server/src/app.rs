@@ -17,18 +17,14 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use crate::actors::{DocumentOptions, Registry};
 use crate::adapters::http::{Readiness, ReadinessReport};
 use crate::adapters::{self, AdapterOptions, Behind};
-use crate::admin::live::LiveOperations;
-use crate::admin::server::AdminSocket;
 use crate::clock::Clock;
 use crate::config::{RelayMode, Settings};
-use crate::signals::StopRequest;
 use crate::store::committer::{Committer, CommitterOptions};
 use crate::store::data_folder::DataFolder;
-use crate::store::housekeeper::{Housekeeper, HousekeeperOptions};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 use crate::{logging, metrics, signals};
-use driftless_proto::engine::{Relay, ReplicaOptions, build_snapshot};
+use driftless_proto::engine::{Relay, ReplicaOptions};
 
 /// How often the metrics recorder folds its histograms.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -57,7 +53,9 @@ pub enum ServeError {
     #[error("metrics are recorded already in this process: {0}")]
     Metrics(String),
     /// Not everything could be committed in time.
-    #[error("stopped before {appends} appends could be committed; their senders were not told that they are saved")]
+    #[error(
+        "stopped before {appends} appends could be committed; their senders were not told that they are saved"
+    )]
     Unfinished {
         /// Appends that were still queued.
         appends: u64,
@@ -79,74 +77,57 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     let folder = DataFolder::open(&settings.data)?;
     let store = Arc::new(SqliteStore::open(&folder).await?);
     let committer = Committer::start(store.clone(), committer_options(&settings));
-    let housekeeper = start_housekeeper(&settings, clock, store.clone());
     let documents: Arc<dyn Store> = store.clone();
-    let registry =
-        Registry::start(document_options(&settings), clock, documents, committer.clone());
+    let registry = Registry::start(
+        document_options(&settings),
+        clock,
+        documents,
+        committer.clone(),
+    );
     let behind = Behind {
         documents: Arc::new(registry.clone()),
-        readiness: Arc::new(Ready { committer: committer.clone(), registry: registry.clone() }),
+        readiness: Arc::new(Ready {
+            committer: committer.clone(),
+            registry: registry.clone(),
+        }),
         metrics: Some(recorder),
     };
     let address = settings.listen;
     let doors = adapters::serve(adapter_options(&settings), behind, clock)
         .map_err(|error| ServeError::Listen { address, error })?;
-    let admin = start_admin(&settings, &registry, &store, &folder, &stop)?;
-    logging::announce(&settings, doors.address(), &admin.path);
+    logging::announce(&settings, doors.address(), &settings.data);
 
     stop.requested().await;
     registry.refuse_sessions();
     doors.stop().await?;
     let deadline = Duration::from_millis(settings.shutdown_timeout_ms);
-    if tokio::time::timeout(deadline, registry.wait_drained()).await.is_err() {
-        tracing::warn!("documents did not come to rest in time; what they hold is not acknowledged");
+    if tokio::time::timeout(deadline, registry.wait_drained())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            "documents did not come to rest in time; what they hold is not acknowledged"
+        );
     }
-    finish(registry, committer, housekeeper, admin, &*store, deadline).await
+    finish(registry, committer, &store, deadline).await
 }
 
 async fn finish(
     registry: Registry,
     committer: Committer,
-    housekeeper: Housekeeper,
-    admin: Admin,
     store: &SqliteStore,
     deadline: Duration,
 ) -> Result<(), ServeError> {
     let committed = committer.shutdown(deadline).await;
     registry.stop();
-    housekeeper.stop().await;
-    // Ends by itself on the same stop request.
-    let _ = admin.task.await;
     store.close().await?;
     if let Err(unfinished) = committed {
-        return Err(ServeError::Unfinished { appends: unfinished.appends });
+        return Err(ServeError::Unfinished {
+            appends: unfinished.appends,
+        });
     }
     tracing::info!("stopped; everything is committed");
     Ok(())
-}
-
-/// The admin socket at work.
-struct Admin {
-    path: std::path::PathBuf,
-    task: tokio::task::JoinHandle<()>,
-}
-
-fn start_admin(
-    settings: &Settings,
-    registry: &Registry,
-    store: &Arc<SqliteStore>,
-    folder: &DataFolder,
-    stop: &StopRequest,
-) -> Result<Admin, ServeError> {
-    let socket = AdminSocket::bind(folder.path()).map_err(ServeError::Admin)?;
-    let path = socket.path().to_owned();
-    let stored = Arc::new(crate::admin::stored::StoredOperations::new(store.clone()));
-    let operations = Arc::new(LiveOperations::new(registry.clone(), stored));
-    let stop = stop.clone();
-    let serve = socket.serve(operations, settings.frame_bytes_max, async move {
-        stop.requested().await;
-    });
-    Ok(Admin { path, task: actix_rt::spawn(serve) })
 }
 
 fn start_metrics() -> Result<PrometheusHandle, ServeError> {
@@ -163,17 +144,6 @@ fn start_metrics() -> Result<PrometheusHandle, ServeError> {
         }
     });
     Ok(handle)
-}
-
-fn start_housekeeper(settings: &Settings, clock: Clock, store: Arc<SqliteStore>) -> Housekeeper {
-    let options = HousekeeperOptions {
-        history_ms: settings.history_ms,
-        history_bytes_max: settings.history_bytes_max,
-        ..HousekeeperOptions::default()
-    };
-    Housekeeper::start(store, options, move || clock.wall_ms(), |base, appends| {
-        build_snapshot(base, appends).map_err(|error| error.to_string())
-    })
 }
 
 fn committer_options(settings: &Settings) -> CommitterOptions {

@@ -1,6 +1,10 @@
 //! Every metric of the server: its name, its meaning, and the one place that records it.
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use std::time::Duration;
+
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 /// Updates that brought something new.
 pub const UPDATES_APPLIED: &str = "driftless_updates_applied_total";
@@ -181,4 +185,58 @@ pub(crate) fn connection_refused(reason: &'static str) {
 pub(crate) fn connection_closed(by: &'static str, code: Option<u16>) {
     let code = code.map_or(String::new(), |code| code.to_string());
     counter!(CONNECTIONS_CLOSED, "by" => by, "code" => code).increment(1);
+}
+
+// Commits (store).
+
+/// Seconds from the start of a commit until the store reported it durable.
+pub const COMMIT_SECONDS: &str = "driftless_commit_seconds";
+/// Appends in a committed batch.
+pub const COMMIT_BATCH_APPENDS: &str = "driftless_commit_batch_appends";
+/// Bytes of appends that wait for their commit or are in it.
+pub const COMMIT_QUEUE_BYTES: &str = "driftless_commit_queue_bytes";
+/// Commits that failed, by kind of error; most are retried.
+pub const COMMIT_FAILURES: &str = "driftless_commit_failures_total";
+/// Appends that were refused for good, by reason.
+pub const COMMIT_REFUSALS: &str = "driftless_commit_refusals_total";
+
+/// Snapshots that were built from stored data.
+pub const COMPACTIONS: &str = "driftless_compactions_total";
+/// Housekeeping that failed.
+pub const HOUSEKEEPING_FAILURES: &str = "driftless_housekeeping_failures_total";
+
+/// Describes the metrics of the store to the recorder.
+pub fn describe_store() {
+    describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "Time of a commit");
+    describe_histogram!(COMMIT_BATCH_APPENDS, "Appends in a committed batch");
+    describe_gauge!(COMMIT_QUEUE_BYTES, Unit::Bytes, "Appends not yet durable");
+    describe_counter!(COMMIT_FAILURES, "Commits that failed, by kind of error");
+    describe_counter!(COMMIT_REFUSALS, "Appends refused for good, by reason");
+    describe_counter!(COMPACTIONS, "Snapshots built from stored data");
+    describe_counter!(HOUSEKEEPING_FAILURES, "Housekeeping that failed");
+}
+
+pub(crate) fn committed(appends: usize, took: Duration) {
+    histogram!(COMMIT_SECONDS).record(took.as_secs_f64());
+    histogram!(COMMIT_BATCH_APPENDS).record(appends as f64);
+}
+
+pub(crate) fn commit_queue(bytes: u64) {
+    gauge!(COMMIT_QUEUE_BYTES).set(bytes as f64);
+}
+
+pub(crate) fn commit_failed(kind: &'static str) {
+    counter!(COMMIT_FAILURES, "kind" => kind).increment(1);
+}
+
+pub(crate) fn commit_refused(reason: &'static str) {
+    counter!(COMMIT_REFUSALS, "reason" => reason).increment(1);
+}
+
+pub(crate) fn compacted() {
+    counter!(COMPACTIONS).increment(1);
+}
+
+pub(crate) fn housekeeping_failed() {
+    counter!(HOUSEKEEPING_FAILURES).increment(1);
 }

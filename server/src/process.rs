@@ -8,7 +8,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// one, and shells commonly start programs with 1,024. Returns what it is now; `None` is no limit.
 pub fn raise_open_files_limit() -> Option<u64> {
     let before = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    let raised = Rlimit {
+        current: before.maximum,
+        maximum: before.maximum,
+    };
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => before.maximum,
         Err(error) => {

@@ -38,9 +38,9 @@ use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::committer::Committer;
 
+pub use placement::ABANDONED_THREADS_MAX;
 #[cfg(feature = "fault-injection")]
 pub use query::Fault;
-pub use placement::ABANDONED_THREADS_MAX;
 pub use registry::{QueryError, Registry};
 
 /// The bounds and times of documents in memory.

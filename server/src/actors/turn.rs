@@ -20,8 +20,8 @@ use super::load::Loaded;
 use super::query::Query;
 use crate::metrics;
 use crate::outbox::PushResult;
-use crate::store::committer::{CommitListener, PendingAppend};
-use crate::store::{Append, CommitOutcome, StoreError};
+use crate::store::committer::{CommitListener, CommitRefusal, PendingAppend};
+use crate::store::{Append, StoreError};
 
 /// How long encodings made for joiners are kept for the next one.
 const ENCODINGS_KEPT_MS: u64 = 5_000;
@@ -59,8 +59,8 @@ impl CommitListener for Listener {
         self.cell.note_committed(self.generation, version);
     }
 
-    fn on_refused(&self, version: u64, outcome: CommitOutcome) {
-        tracing::warn!(document = %self.cell.name, version, ?outcome, "append refused");
+    fn on_refused(&self, version: u64, refusal: CommitRefusal) {
+        tracing::warn!(document = %self.cell.name, version, %refusal, "append refused");
         self.cell.note_refused(self.generation);
     }
 }
@@ -427,6 +427,7 @@ impl Ready {
             update,
         };
         let listener = self.listener.clone();
+        // Not taken while the server stops: it is then never acknowledged, and its sender keeps it.
         self.shared.committer.submit(PendingAppend {
             append,
             version,

@@ -3,8 +3,6 @@
 //! A store never sees a session and never interprets an update beyond its checksum. Every backend
 //! passes the suite in `store/conformance.rs`.
 
-pub mod committer;
-
 use std::future::Future;
 use std::pin::Pin;
 
@@ -12,9 +10,14 @@ use bytes::Bytes;
 use driftless_proto::name::DocumentName;
 
 mod checksum;
+pub mod committer;
+pub mod compaction;
 #[cfg(test)]
 mod conformance;
 pub mod data_folder;
+#[cfg(any(test, feature = "fault-injection"))]
+pub mod faulty;
+pub mod housekeeper;
 mod maintenance;
 pub mod sqlite;
 mod tombstone;
@@ -161,6 +164,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// A short word for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::DiskFull(_) => "disk_full",
+            Self::Damaged(_) => "damaged",
+            Self::FlushFailed(_) => "flush_failed",
+            Self::Refused(_) => "refused",
+            Self::NotFound => "not_found",
+        }
+    }
+
     /// True when the same call may succeed later without a person's help in the data.
     pub fn is_retryable(&self) -> bool {
         matches!(

@@ -29,7 +29,7 @@ mod rows;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Bytes of a database page; SQLite's default, and what [`Store::reclaim_space`] counts in.
 const PAGE_BYTES: u64 = 4_096;

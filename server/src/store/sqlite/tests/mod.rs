@@ -16,14 +16,14 @@ use crate::store::{SnapshotKind, Store};
 mod opening;
 
 /// A store in a folder of its own that goes with it.
-pub(super) struct SqliteBackend {
+pub(crate) struct SqliteBackend {
     store: Arc<SqliteStore>,
     _parent: TempDir,
 }
 
 impl SqliteBackend {
     /// Runs a statement on a connection of its own, behind the store's back.
-    pub(super) async fn tamper(
+    pub(crate) async fn tamper(
         &self,
         statement: &'static str,
         document: &DocumentName,
@@ -40,7 +40,7 @@ impl SqliteBackend {
         connection.close().await.unwrap();
     }
 
-    pub(super) async fn raw(&self) -> SqliteConnection {
+    pub(crate) async fn raw(&self) -> SqliteConnection {
         super::open::open_writer(self.store.path()).await.unwrap()
     }
 }

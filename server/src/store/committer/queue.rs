@@ -1,0 +1,209 @@
+//! What waits for its commit, and who waits for that.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use driftless_proto::name::DocumentName;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::{CommitterHealth, CommitterStatus, PendingAppend};
+use crate::metrics;
+use crate::store::StoreError;
+
+/// Appends in one batch: a transaction of some 50 ms at most, so that nobody waits long behind it.
+pub(super) const BATCH_APPENDS_MAX: usize = 4_096;
+
+/// Bytes in one batch, for the same reason. A single larger append goes alone.
+pub(super) const BATCH_BYTES_MAX: u64 = 8 << 20;
+
+/// What an append costs in memory beyond its update: name, origin, queue entry.
+const APPEND_OVERHEAD_BYTES: u64 = 256;
+
+/// The queue and its signals, shared by the handle and the task.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// Something was queued, or the queue was closed.
+    work: Notify,
+    /// A batch was finished.
+    progress: Notify,
+}
+
+/// The queue. Everything submitted is counted until its batch is finished.
+#[derive(Debug)]
+pub(super) struct State {
+    waiting: VecDeque<PendingAppend>,
+    /// Appends by document that wait or are being committed.
+    unfinished: HashMap<DocumentName, usize>,
+    unfinished_appends: usize,
+    unfinished_bytes: u64,
+    bytes_max: u64,
+    is_stopped: bool,
+    last_batch_appends: usize,
+    last_commit: Duration,
+    trouble: Option<(Instant, StoreError)>,
+}
+
+impl State {
+    pub(super) fn has_room(&self) -> bool {
+        self.unfinished_bytes < self.bytes_max
+    }
+
+    pub(super) fn is_unfinished(&self, document: &DocumentName) -> bool {
+        self.unfinished.contains_key(document)
+    }
+
+    fn take_batch(&mut self) -> Vec<PendingAppend> {
+        let mut bytes = 0;
+        let mut count = 0;
+        for pending in self.waiting.iter().take(BATCH_APPENDS_MAX) {
+            bytes += pending.append.update.len() as u64;
+            if bytes > BATCH_BYTES_MAX && count > 0 {
+                break;
+            }
+            count += 1;
+        }
+        self.waiting.drain(..count).collect()
+    }
+}
+
+impl Shared {
+    pub(super) fn new(bytes_max: u64) -> Self {
+        Self {
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                unfinished: HashMap::new(),
+                unfinished_appends: 0,
+                unfinished_bytes: 0,
+                bytes_max,
+                is_stopped: false,
+                last_batch_appends: 0,
+                last_commit: Duration::ZERO,
+                trouble: None,
+            }),
+            work: Notify::new(),
+            progress: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn submit(&self, pending: PendingAppend) -> bool {
+        let mut state = self.state();
+        if state.is_stopped {
+            return false;
+        }
+        let document = pending.append.document.clone();
+        *state.unfinished.entry(document).or_default() += 1;
+        state.unfinished_appends += 1;
+        state.unfinished_bytes += cost(pending.append.update.len());
+        state.waiting.push_back(pending);
+        drop(state);
+        self.work.notify_one();
+        true
+    }
+
+    pub(super) fn stop(&self) {
+        self.state().is_stopped = true;
+        self.work.notify_one();
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.state().has_room()
+    }
+
+    /// Resolves when the condition holds; it is looked at after every batch.
+    pub(super) async fn wait_until(&self, holds: impl Fn(&State) -> bool) {
+        loop {
+            let mut progress = std::pin::pin!(self.progress.notified());
+            // Listening before looking: a batch that ends in between is not missed.
+            progress.as_mut().enable();
+            if holds(&self.state()) {
+                return;
+            }
+            progress.await;
+        }
+    }
+
+    /// The next batch in the order of submission; `None` once stopped and empty.
+    pub(super) async fn next_batch(&self, linger: Duration) -> Option<Vec<PendingAppend>> {
+        loop {
+            let (waiting, is_stopped) = {
+                let state = self.state();
+                (state.waiting.len(), state.is_stopped)
+            };
+            if waiting > 0 {
+                if !linger.is_zero() && waiting < BATCH_APPENDS_MAX && !is_stopped {
+                    tokio::time::sleep(linger).await;
+                }
+                return Some(self.state().take_batch());
+            }
+            if is_stopped {
+                return None;
+            }
+            self.work.notified().await;
+        }
+    }
+
+    /// Notes that these appends are settled, whichever way, and wakes who waits for that.
+    pub(super) fn finish<'a>(&self, settled: impl Iterator<Item = (&'a DocumentName, usize)>) {
+        let mut state = self.state();
+        for (document, update_bytes) in settled {
+            state.unfinished_appends -= 1;
+            state.unfinished_bytes -= cost(update_bytes);
+            if let Some(count) = state.unfinished.get_mut(document) {
+                *count -= 1;
+                if *count == 0 {
+                    state.unfinished.remove(document);
+                }
+            }
+        }
+        let bytes = state.unfinished_bytes;
+        drop(state);
+        metrics::commit_queue(bytes);
+        self.progress.notify_waiters();
+    }
+
+    pub(super) fn note_success(&self, appends: usize, took: Duration) {
+        let mut state = self.state();
+        state.last_batch_appends = appends;
+        state.last_commit = took;
+        let trouble = state.trouble.take();
+        drop(state);
+        if let Some((since, _)) = trouble {
+            let seconds = since.elapsed().as_secs_f64();
+            tracing::info!(seconds, "commits succeed again");
+        }
+    }
+
+    pub(super) fn note_trouble(&self, error: &StoreError) {
+        let mut state = self.state();
+        let since = state.trouble.as_ref().map(|(since, _)| *since);
+        state.trouble = Some((since.unwrap_or_else(Instant::now), error.clone()));
+    }
+
+    pub(super) fn status(&self) -> CommitterStatus {
+        let state = self.state();
+        CommitterStatus {
+            queued_appends: state.unfinished_appends,
+            queued_bytes: state.unfinished_bytes,
+            last_batch_appends: state.last_batch_appends,
+            last_commit: state.last_commit,
+            health: match &state.trouble {
+                None => CommitterHealth::Healthy,
+                Some((since, error)) => CommitterHealth::Retrying {
+                    since: since.elapsed(),
+                    error: error.clone(),
+                },
+            },
+        }
+    }
+}
+
+fn cost(update_bytes: usize) -> u64 {
+    update_bytes as u64 + APPEND_OVERHEAD_BYTES
+}
