@@ -12,22 +12,20 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::actors::{DocumentOptions, Registry};
 use crate::adapters::http::{Readiness, ReadinessReport};
 use crate::adapters::{self, AdapterOptions, Behind};
-use crate::admin::live::LiveOperations;
-use crate::admin::server::AdminSocket;
 use crate::clock::Clock;
 use crate::config::{RelayMode, Settings};
-use crate::signals::StopRequest;
 use crate::store::committer::{Committer, CommitterOptions};
 use crate::store::data_folder::DataFolder;
 use crate::store::housekeeper::{Housekeeper, HousekeeperOptions};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
-use crate::{logging, metrics, signals};
+use crate::{logging, metrics, process, signals};
 use driftless_proto::engine::{Relay, ReplicaOptions, build_snapshot};
 
 /// How often the metrics recorder folds its histograms.
@@ -57,7 +55,9 @@ pub enum ServeError {
     #[error("metrics are recorded already in this process: {0}")]
     Metrics(String),
     /// Not everything could be committed in time.
-    #[error("stopped before {appends} appends could be committed; their senders were not told that they are saved")]
+    #[error(
+        "stopped before {appends} appends could be committed; their senders were not told that they are saved"
+    )]
     Unfinished {
         /// Appends that were still queued.
         appends: u64,
@@ -74,6 +74,8 @@ pub fn serve(settings: Settings) -> Result<(), ServeError> {
 
 async fn run(settings: Settings) -> Result<(), ServeError> {
     let stop = signals::listen()?;
+    process::log_panics();
+    process::raise_open_files_limit();
     let clock = Clock::start();
     let recorder = start_metrics()?;
     let folder = DataFolder::open(&settings.data)?;
@@ -81,72 +83,58 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     let committer = Committer::start(store.clone(), committer_options(&settings));
     let housekeeper = start_housekeeper(&settings, clock, store.clone());
     let documents: Arc<dyn Store> = store.clone();
-    let registry =
-        Registry::start(document_options(&settings), clock, documents, committer.clone());
+    let registry = Registry::start(
+        document_options(&settings),
+        clock,
+        documents,
+        committer.clone(),
+    );
     let behind = Behind {
         documents: Arc::new(registry.clone()),
-        readiness: Arc::new(Ready { committer: committer.clone(), registry: registry.clone() }),
+        readiness: Arc::new(Ready {
+            committer: committer.clone(),
+            registry: registry.clone(),
+        }),
         metrics: Some(recorder),
     };
     let address = settings.listen;
     let doors = adapters::serve(adapter_options(&settings), behind, clock)
         .map_err(|error| ServeError::Listen { address, error })?;
-    let admin = start_admin(&settings, &registry, &store, &folder, &stop)?;
-    logging::announce(&settings, doors.address(), &admin.path);
+    logging::announce(&settings, doors.address(), &settings.data);
 
     stop.requested().await;
     registry.refuse_sessions();
     doors.stop().await?;
     let deadline = Duration::from_millis(settings.shutdown_timeout_ms);
-    if tokio::time::timeout(deadline, registry.wait_drained()).await.is_err() {
-        tracing::warn!("documents did not come to rest in time; what they hold is not acknowledged");
+    if tokio::time::timeout(deadline, registry.wait_drained())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            "documents did not come to rest in time; what they hold is not acknowledged"
+        );
     }
-    finish(registry, committer, housekeeper, admin, &*store, deadline).await
+    finish(registry, committer, housekeeper, &store, deadline).await
 }
 
 async fn finish(
     registry: Registry,
     committer: Committer,
     housekeeper: Housekeeper,
-    admin: Admin,
     store: &SqliteStore,
     deadline: Duration,
 ) -> Result<(), ServeError> {
     let committed = committer.shutdown(deadline).await;
     registry.stop();
     housekeeper.stop().await;
-    // Ends by itself on the same stop request.
-    let _ = admin.task.await;
     store.close().await?;
     if let Err(unfinished) = committed {
-        return Err(ServeError::Unfinished { appends: unfinished.appends });
+        return Err(ServeError::Unfinished {
+            appends: unfinished.appends,
+        });
     }
     tracing::info!("stopped; everything is committed");
     Ok(())
-}
-
-/// The admin socket at work.
-struct Admin {
-    path: std::path::PathBuf,
-    task: tokio::task::JoinHandle<()>,
-}
-
-fn start_admin(
-    settings: &Settings,
-    registry: &Registry,
-    store: &Arc<SqliteStore>,
-    folder: &DataFolder,
-    stop: &StopRequest,
-) -> Result<Admin, ServeError> {
-    let socket = AdminSocket::bind(folder.path()).map_err(ServeError::Admin)?;
-    let path = socket.path().to_owned();
-    let stored = Arc::new(crate::admin::stored::StoredOperations::new(store.clone()));
-    let operations = Arc::new(LiveOperations::new(registry.clone(), stored));
-    let stop = stop.clone();
-    let serve = socket.serve(operations, settings.frame_bytes_max, async move {
-        stop.requested().await;
-    });
-    Ok(Admin { path, task: actix_rt::spawn(serve) })
 }
 
 fn start_metrics() -> Result<PrometheusHandle, ServeError> {
@@ -155,6 +143,7 @@ fn start_metrics() -> Result<PrometheusHandle, ServeError> {
     ::metrics::set_global_recorder(recorder)
         .map_err(|error| ServeError::Metrics(error.to_string()))?;
     metrics::describe_documents();
+    metrics::describe_store();
     let upkeep = handle.clone();
     actix_rt::spawn(async move {
         loop {
@@ -171,9 +160,15 @@ fn start_housekeeper(settings: &Settings, clock: Clock, store: Arc<SqliteStore>)
         history_bytes_max: settings.history_bytes_max,
         ..HousekeeperOptions::default()
     };
-    Housekeeper::start(store, options, move || clock.wall_ms(), |base, appends| {
-        build_snapshot(base, appends).map_err(|error| error.to_string())
-    })
+    Housekeeper::start(
+        store,
+        options,
+        move || clock.wall_ms(),
+        |base, appends| {
+            let base = base.map(Bytes::copy_from_slice);
+            build_snapshot(base.as_ref(), appends).map_err(|error| error.to_string())
+        },
+    )
 }
 
 fn committer_options(settings: &Settings) -> CommitterOptions {
@@ -186,25 +181,29 @@ fn committer_options(settings: &Settings) -> CommitterOptions {
 
 fn document_options(settings: &Settings) -> DocumentOptions {
     DocumentOptions {
-        replica: ReplicaOptions {
-            relay: match settings.relay {
-                RelayMode::Immediate => Relay::Immediate,
-                RelayMode::Durable => Relay::Durable,
-            },
-            document_bytes_max: size(settings.document_bytes_max),
-            update_bytes_max: size(settings.frame_bytes_max),
-            chunk_bytes: size(settings.chunk_bytes),
-            presence_timeout_ms: settings.presence_timeout_ms,
-            presence_grace_ms: settings.presence_grace_ms,
-            presence_entry_bytes_max: size(settings.presence_bytes_max),
-            presence_entries_max: size(settings.presence_entries_max),
-        },
+        replica: replica_options(settings),
         threads: size(settings.document_threads),
         mailbox_bytes_max: size(settings.mailbox_bytes_max),
         idle_ms: settings.document_idle_ms,
         resident_bytes_max: settings.documents_resident_bytes_max,
         load_concurrency: size(settings.load_concurrency),
         stuck_timeout_ms: settings.stuck_timeout_ms,
+    }
+}
+
+fn replica_options(settings: &Settings) -> ReplicaOptions {
+    ReplicaOptions {
+        relay: match settings.relay {
+            RelayMode::Immediate => Relay::Immediate,
+            RelayMode::Durable => Relay::Durable,
+        },
+        document_bytes_max: size(settings.document_bytes_max),
+        update_bytes_max: size(settings.frame_bytes_max),
+        chunk_bytes: size(settings.chunk_bytes),
+        presence_timeout_ms: settings.presence_timeout_ms,
+        presence_grace_ms: settings.presence_grace_ms,
+        presence_entry_bytes_max: size(settings.presence_bytes_max),
+        presence_entries_max: size(settings.presence_entries_max),
     }
 }
 

@@ -10,6 +10,8 @@
 pub mod actors;
 pub mod adapters;
 pub mod admin;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;

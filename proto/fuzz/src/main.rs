@@ -23,6 +23,9 @@ struct Arguments {
     /// Where the random numbers start; the same seed gives the same inputs.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Run this stored input alone, and show what became of it.
+    #[arg(long, value_name = "FILE")]
+    replay: Option<std::path::PathBuf>,
     /// How many threads share the inputs; each has its own seed.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
     workers: u64,
@@ -43,6 +46,15 @@ fn main() -> ExitCode {
 /// Whether all properties held.
 fn run(arguments: &Arguments) -> io::Result<bool> {
     contain::quieten();
+    if let Some(path) = &arguments.replay {
+        let input = std::fs::read(path)?.into();
+        let mut report = Report::default();
+        let mut target = target(&arguments.target, Vec::new(), arguments.seed)
+            .ok_or_else(|| io::Error::other("there is no such target"))?;
+        target.replay(&input, &mut report);
+        write!(io::stdout().lock(), "{report}")?;
+        return Ok(report.violations.is_empty());
+    }
     let inputs = arguments.inputs.div_ceil(arguments.workers);
     let seeds =
         (0..arguments.workers).map(|worker| arguments.seed.wrapping_add(worker * 1_000_003));

@@ -127,11 +127,21 @@ fn admit_parts(
     } = known;
     let held = |client| vector.get(client);
     let mut walk = Walk::new(update, parts, limits.nesting_max, held);
+    let mut overwritten = Vec::new();
     while let Some(step) = walk.next()? {
-        places.put(&step)?;
+        if places.put(&step)? {
+            overwritten.push((step.client, step.read.clock, step.read.end_clock()));
+        }
     }
     let reached = |client| walk.reached(client);
     let deletes = Deletes::read(update, parts.deletes, deleted, reached)?;
+    let is_deleted = |&(client, from, to): &(ClientId, Clock, Clock)| {
+        let mut alive = deleted.missing(client, from, to);
+        alive.all(|part| deletes.new.contains(client, part))
+    };
+    if !overwritten.iter().all(is_deleted) {
+        return Err(Refusal::LongValue);
+    }
 
     let mut wants = deletes.wants;
     let mut advances = Vec::with_capacity(walk.cursors.len());
@@ -209,7 +219,7 @@ struct Deletes {
     new: DeleteSet,
     /// Where ids end that do not exist yet.
     wants: StateVector,
-    /// Whether everything is new.
+    /// Whether everything is new and written as yrs and Yjs write it.
     is_whole: bool,
 }
 
@@ -225,7 +235,7 @@ impl Deletes {
             wants: StateVector::default(),
             is_whole: true,
         };
-        deletes::read(&mut Reader::at(update, position), |client, range| {
+        let is_canonical = deletes::read(&mut Reader::at(update, position), |client, range| {
             let existing = reached(client).min(range.end);
             if existing < range.end {
                 read.wants.raise_to(client, range.end);
@@ -238,6 +248,7 @@ impl Deletes {
             }
             read.is_whole &= held == 0;
         })?;
+        read.is_whole &= is_canonical;
         Ok(read)
     }
 }

@@ -72,6 +72,13 @@ impl DeleteSet {
         })
     }
 
+    /// Whether all of `range` of `client` is in the set.
+    pub fn contains(&self, client: ClientId, range: Range<Clock>) -> bool {
+        self.missing(client, range.start, range.end)
+            .next()
+            .is_none()
+    }
+
     /// Adds everything in `other`.
     pub fn merge(&mut self, other: &Self) {
         for (client, range) in other.iter() {
@@ -81,11 +88,9 @@ impl DeleteSet {
 
     /// Whether every id of `other` is in the set.
     pub fn covers(&self, other: &Self) -> bool {
-        other.iter().all(|(client, range)| {
-            self.missing(client, range.start, range.end)
-                .next()
-                .is_none()
-        })
+        other
+            .iter()
+            .all(|(client, range)| self.contains(client, range))
     }
 
     /// All ranges, ascending by client and clock.
@@ -116,21 +121,33 @@ impl DeleteSet {
 
 /// Reads the delete set at the end of an update and gives each range to `visit`.
 ///
-/// A client listed twice or ranges that overlap are tolerated, as Yjs and yrs do: the set is the same.
+/// Says whether it is canonical: each client once, in order, with ascending ranges that do not
+/// overlap. Others mean what they list, but yrs would keep only the last entry of a client.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     mut visit: impl FnMut(ClientId, Range<Clock>),
-) -> Result<(), Refusal> {
+) -> Result<bool, Refusal> {
+    let mut is_canonical = true;
+    let (mut ascending, mut descending) = (true, true);
+    let mut previous = None;
     for _ in 0..checks::count(reader, CLIENT_BYTES_MIN)? {
         let client = checks::client(reader)?;
+        if let Some(previous) = previous.replace(client) {
+            ascending &= previous < client;
+            descending &= previous > client;
+        }
+        let mut covered = 0;
         for _ in 0..checks::count(reader, RANGE_BYTES_MIN)? {
             let start = checks::clock(reader)?;
             let length = checks::length(reader)?;
-            visit(client, start..checks::end(start, length)?);
+            let end = checks::end(start, length)?;
+            is_canonical &= start >= covered;
+            covered = end;
+            visit(client, start..end);
         }
     }
     if reader.is_empty() {
-        Ok(())
+        Ok(is_canonical && (ascending || descending))
     } else {
         Err(DecodeError::TrailingBytes.into())
     }

@@ -17,7 +17,7 @@ use crate::{ClientId, Clock};
 pub(super) const TYPE_NESTING_MAX: u16 = 256;
 
 /// The most subdocuments of a document: a few bytes on the wire are some 2 kB in yrs.
-pub(super) const SUBDOCUMENTS_MAX: u32 = 10_000;
+pub(super) const SUBDOCUMENTS_MAX: usize = 10_000;
 
 /// The parent of items whose parent is not told any more.
 const GONE: u32 = 0;
@@ -29,7 +29,8 @@ pub(super) struct Places {
     /// How deep each parent is nested, by the index that places name it with.
     depths: Vec<u16>,
     roots: BTreeMap<Box<str>, u32>,
-    subdocuments: u32,
+    /// The ids whose content is, or was, a document of its own.
+    pub(super) subdocuments: Vec<Id>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -52,7 +53,7 @@ struct Place {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
     depths: usize,
-    subdocuments: u32,
+    subdocuments: usize,
 }
 
 impl Default for Places {
@@ -61,25 +62,27 @@ impl Default for Places {
             clients: BTreeMap::new(),
             depths: vec![0],
             roots: BTreeMap::new(),
-            subdocuments: 0,
+            subdocuments: Vec::new(),
         }
     }
 }
 
 impl Places {
     /// Notes where the struct lives, or refuses it.
-    pub(super) fn put(&mut self, step: &Step<'_>) -> Result<(), Refusal> {
+    ///
+    /// Says whether it holds several values of one key, of which all must have been deleted.
+    pub(super) fn put(&mut self, step: &Step<'_>) -> Result<bool, Refusal> {
         let read = &step.read;
         let mut place = self.place_of(step)?;
         place.deleted = read.is_deleted();
-        if place.keyed && read.length > 1 && !place.deleted {
-            return Err(Refusal::LongValue);
-        }
         if read.is_subdocument() {
-            self.subdocuments += 1;
-            if self.subdocuments > SUBDOCUMENTS_MAX {
+            if self.subdocuments.len() >= SUBDOCUMENTS_MAX {
                 return Err(Refusal::TooManySubdocuments);
             }
+            self.subdocuments.push(Id {
+                client: step.client,
+                clock: read.clock,
+            });
         }
         let index = match read.is_type() {
             true => Some(self.add_type(place)?),
@@ -92,14 +95,14 @@ impl Places {
         if let Some(index) = index {
             places.types.push((read.clock, index));
         }
-        Ok(())
+        Ok(place.keyed && read.length > 1 && !place.deleted)
     }
 
     /// The state to go back to if a later struct of the same update is refused.
     pub(super) fn mark(&self) -> Mark {
         Mark {
             depths: self.depths.len(),
-            subdocuments: self.subdocuments,
+            subdocuments: self.subdocuments.len(),
         }
     }
 
@@ -112,7 +115,7 @@ impl Places {
         self.depths.truncate(mark.depths);
         self.roots
             .retain(|_, index| (*index as usize) < mark.depths);
-        self.subdocuments = mark.subdocuments;
+        self.subdocuments.truncate(mark.subdocuments);
         for (client, from) in clients {
             if let Some(places) = self.clients.get_mut(&client) {
                 let keep = places.runs.partition_point(|&(clock, _)| clock < from);
@@ -206,9 +209,12 @@ impl Places {
 }
 
 /// The place between two neighbours; one that is gone tells nothing.
+///
+/// A key's values only ever follow each other: none is put in before another one.
 fn between(left: Option<Place>, right: Option<Place>) -> Result<Place, Refusal> {
     let known = |place: &Place| place.parent != GONE;
     match (left.filter(known), right.filter(known)) {
+        (_, Some(right)) if right.keyed => Err(Refusal::TornNeighbours),
         (Some(left), Some(right)) if (left.parent, left.keyed) != (right.parent, right.keyed) => {
             Err(Refusal::TornNeighbours)
         }

@@ -74,7 +74,7 @@ type Case = (
 
 #[test]
 fn overlap_is_trimmed_and_gaps_are_named() {
-    let table: [Case; 10] = [
+    let table: [Case; 11] = [
         ("nothing", "0000", None, &[]),
         (
             "overlap: the tail hangs on what is held",
@@ -123,6 +123,12 @@ fn overlap_is_trimmed_and_gaps_are_named() {
             "00 01 01 01 01 04",
             Some("00 01 01 01 01 01"),
             &[(1, 5)],
+        ),
+        (
+            "a client listed twice in the deletes is listed once",
+            "00 02 01 01 00 01 01 01 01 01",
+            Some("00 01 01 01 00 02"),
+            &[],
         ),
         (
             "deletes of unknown clients are gaps",

@@ -12,6 +12,7 @@
 //! transaction and one outgoing frame. Nothing here returns an error: a harmful or malformed
 //! message becomes [`Effect::Close`].
 
+mod canonical;
 mod close;
 mod crdt;
 pub mod export;

@@ -4,7 +4,7 @@
 //! equal and it takes a live entry away. y-websocket clients re-send every entry they hear; such
 //! an echo is dropped before its JSON is looked at and makes nobody a carrier.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -66,10 +66,12 @@ enum Author {
 #[derive(Debug)]
 pub(super) struct Presence {
     options: PresenceOptions,
-    entries: HashMap<ClientId, Entry>,
-    carried: HashMap<SessionId, BTreeSet<ClientId>>,
+    entries: BTreeMap<ClientId, Entry>,
+    carried: BTreeMap<SessionId, BTreeSet<ClientId>>,
     changed: BTreeSet<ClientId>,
     author: Author,
+    /// Moves with every change.
+    version: u64,
     deadline_ms: u64,
 }
 
@@ -77,10 +79,11 @@ impl Presence {
     pub(super) fn new(options: PresenceOptions) -> Self {
         Self {
             options,
-            entries: HashMap::new(),
-            carried: HashMap::new(),
+            entries: BTreeMap::new(),
+            carried: BTreeMap::new(),
             changed: BTreeSet::new(),
             author: Author::Nobody,
+            version: 0,
             deadline_ms: u64::MAX,
         }
     }
@@ -244,6 +247,7 @@ impl Presence {
         for client in gone {
             self.remove(now_ms, client);
             self.changed.insert(client);
+            self.version += 1;
             self.author = Author::Many;
         }
         self.entries
@@ -283,6 +287,17 @@ impl Presence {
             .map(|(client, _)| *client)
             .collect();
         (!live.is_empty()).then(|| self.encode(live))
+    }
+
+    /// Everyone who is here or left lately, for a peer that may have missed who left; `None` when
+    /// there is nobody to tell of.
+    pub(super) fn everyone_and_the_gone(&self) -> Option<Bytes> {
+        (!self.entries.is_empty()).then(|| self.encode(self.entries.keys().copied()))
+    }
+
+    /// Moves with every change.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     /// The entries of these clients as they are here.
@@ -340,6 +355,7 @@ impl Presence {
 
     fn mark(&mut self, client: ClientId, session: SessionId) {
         self.changed.insert(client);
+        self.version += 1;
         self.author = match self.author {
             Author::Nobody => Author::One(session),
             Author::One(other) if other == session => Author::One(session),

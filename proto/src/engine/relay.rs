@@ -77,6 +77,8 @@ impl Replica {
     fn release(&mut self, effect: Effect, advances: Vec<Advance>, effects: &mut Vec<Effect>) {
         if let Effect::Broadcast { relay, .. } = effect {
             self.turn_relays.push((relay, advances));
+        } else if let Some(session) = state_receiver(&effect) {
+            self.turn_states.insert(session);
         }
         effects.push(effect);
     }
@@ -99,6 +101,12 @@ impl Replica {
             return;
         };
         let to = self.live_sessions();
+        let version = self.presence.version();
+        for session in to.iter() {
+            if let Some(peer) = self.sessions.get_mut(session) {
+                peer.presence_version = version;
+            }
+        }
         if !to.is_empty() {
             let relay = self.next_relay;
             self.next_relay += 1;
@@ -117,32 +125,47 @@ impl Replica {
     }
 
     /// A session's queue is full: it hears nothing more until it drained, and is then sent what it
-    /// missed.
+    /// missed. Only the first message that did not fit is known; all that were sent to the session
+    /// after it in this turn may be lost too.
     pub(super) fn overflow(
         &mut self,
         session: SessionId,
         missed: Missed,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(peer) = self.sessions.get(&session) else {
+        let is_state_unsure = self.is_state_under_way(session);
+        let Some(peer) = self.sessions.get_mut(&session) else {
             return;
         };
-        if peer.is_live() {
-            let vector = match missed {
-                Missed::State => peer.base.clone(),
-                Missed::Relay(first) => Arc::new(self.vector_before(first)),
-                Missed::Reply => Arc::new(self.vector_before(u64::MAX)),
-            };
+        peer.lost_replies = true;
+        let vector = if missed == Missed::State || is_state_unsure {
+            Some(peer.base.clone())
+        } else if !peer.is_live() {
+            // It is served from what it has, whatever it missed.
+            None
+        } else if let Missed::Relay(first) = missed {
+            Some(Arc::new(self.vector_before(first)))
+        } else {
+            Some(Arc::new(self.vector_before(0)))
+        };
+        if let Some(vector) = vector {
+            let patience_ms = None;
             self.set_phase(
                 session,
                 Phase::Behind {
                     vector,
-                    patience_ms: None,
+                    patience_ms,
                 },
             );
             effects.push(Effect::Observed(Observation::Resynced));
         }
         effects.push(Effect::NotifyDrained { session });
+    }
+
+    /// Whether a state was sent to the session in this turn, or waits for a commit.
+    fn is_state_under_way(&self, session: SessionId) -> bool {
+        let waits = |gated: &Gated| state_receiver(&gated.effect) == Some(session);
+        self.turn_states.contains(&session) || self.gated.iter().any(waits)
     }
 
     /// What a peer has that received every broadcast before this one of the current turn.
@@ -171,5 +194,13 @@ impl Replica {
             peer.phase = phase;
             self.listeners.remove(&session);
         }
+    }
+}
+
+/// The receiver of a state, a part of one or a difference.
+fn state_receiver(effect: &Effect) -> Option<SessionId> {
+    match effect {
+        Effect::Send { to, message } if Missed::of(message) == Missed::State => Some(*to),
+        _ => None,
     }
 }

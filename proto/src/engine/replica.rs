@@ -66,6 +66,8 @@ pub struct Replica {
     /// The number of the next broadcast, and what those of this turn added.
     pub(super) next_relay: u64,
     pub(super) turn_relays: Vec<(u64, Vec<Advance>)>,
+    /// The sessions that were sent a state, or a part of one, in this turn.
+    pub(super) turn_states: BTreeSet<SessionId>,
     /// Set after a failure: nothing is touched any more.
     dead: bool,
 }
@@ -112,6 +114,7 @@ impl Replica {
             gated: VecDeque::new(),
             next_relay: 0,
             turn_relays: Vec::new(),
+            turn_states: BTreeSet::new(),
             dead: false,
         }
     }
@@ -145,6 +148,7 @@ impl Replica {
             return;
         }
         self.turn_relays.clear();
+        self.turn_states.clear();
         self.release_gated(effects);
         if !self.apply_staged(effects) {
             return;
@@ -235,13 +239,12 @@ impl Replica {
     fn attach(&mut self, now_ms: u64, session: SessionId, effects: &mut Vec<Effect>) {
         let patience_ms = Some(now_ms + LISTENER_PATIENCE_MS);
         let vector = Arc::new(self.state.known.vector.clone());
-        self.sessions.insert(
-            session,
-            Session::new(Phase::Behind {
-                vector,
-                patience_ms,
-            }),
-        );
+        let mut peer = Session::new(Phase::Behind {
+            vector,
+            patience_ms,
+        });
+        peer.presence_version = self.presence.version();
+        self.sessions.insert(session, peer);
         self.listeners.insert(session);
         self.live = None;
         self.ask_step1(session, effects);
@@ -281,6 +284,9 @@ impl Replica {
             },
             Message::SyncStep2 { update } => {
                 peer.answered = true;
+                if let Some(open) = &mut peer.gap {
+                    open.answered = true;
+                }
                 self.receive_update(now_ms, session, &update, effects);
             }
             Message::Update { update } => {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::replica::Replica;
 use super::session::{Phase, Session};
 use super::types::{Effect, SessionId};
@@ -32,6 +34,10 @@ impl Replica {
                 Service::State(from) => self.serve_state(session, from, effects),
                 Service::Part => {
                     self.serve_part(session, effects);
+                    true
+                }
+                Service::Owed => {
+                    self.serve_owed(session, effects);
                     true
                 }
                 Service::Nothing => true,
@@ -118,45 +124,56 @@ impl Replica {
             Vec::new(),
             effects,
         );
-        effects.push(Effect::NotifyDrained { session });
+        // Behind the part: one that waits for a commit must not be followed by all the others.
+        self.emit(Effect::NotifyDrained { session }, Vec::new(), effects);
     }
 
-    /// From here on the peer hears every change; it is told what it may have missed besides.
+    /// From here on the peer hears every change; what it may have missed besides follows when its
+    /// queue is empty.
     fn go_live(&mut self, session: SessionId, effects: &mut Vec<Effect>) {
+        self.set_phase(session, Phase::Live);
+        let version = self.presence.version();
         let Some(peer) = self.sessions.get_mut(&session) else {
             return;
         };
-        let missed_replies = matches!(
-            peer.phase,
-            Phase::Behind {
-                patience_ms: None,
-                ..
+        peer.owed.presence |= peer.lost_replies || peer.presence_version != version;
+        peer.owed.replies |= std::mem::take(&mut peer.lost_replies);
+        if !peer.owed.is_nothing() {
+            self.emit(Effect::NotifyDrained { session }, Vec::new(), effects);
+        }
+    }
+
+    /// Sends one of the things that a peer has to be told besides the document.
+    fn serve_owed(&mut self, session: SessionId, effects: &mut Vec<Effect>) {
+        let version = self.presence.version();
+        let Some(peer) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        if std::mem::take(&mut peer.owed.presence) {
+            peer.presence_version = version;
+            if peer.owed.replies {
+                effects.push(Effect::NotifyDrained { session });
             }
-        );
-        let (answered, ack) = (peer.answered, peer.last_ack());
-        self.set_phase(session, Phase::Live);
-        if !missed_replies {
+            let entries = self.presence.everyone_and_the_gone();
+            return send_presence(session, entries, effects);
+        }
+        if !std::mem::take(&mut peer.owed.replies) {
             return;
         }
-        self.send_everyone(session, effects);
-        if !answered {
-            self.ask_step1(session, effects);
-        }
+        let (asks, ack) = (!peer.answered || peer.gap.is_some(), peer.last_ack());
         if let Some(version) = ack {
             effects.push(Effect::Send {
                 to: session,
                 message: Outbound::Saved { version },
             });
         }
+        if asks {
+            self.ask_step1(session, effects);
+        }
     }
 
     fn send_everyone(&self, session: SessionId, effects: &mut Vec<Effect>) {
-        if let Some(entries) = self.presence.everyone() {
-            effects.push(Effect::Send {
-                to: session,
-                message: Outbound::Presence { entries },
-            });
-        }
+        send_presence(session, self.presence.everyone(), effects);
     }
 
     /// Sends the acks whose commits are done, or whose peers waited long enough.
@@ -183,7 +200,15 @@ impl Replica {
 enum Service {
     State(Arc<StateVector>),
     Part,
+    Owed,
     Nothing,
+}
+
+fn send_presence(to: SessionId, entries: Option<Bytes>, effects: &mut Vec<Effect>) {
+    if let Some(entries) = entries {
+        let message = Outbound::Presence { entries };
+        effects.push(Effect::Send { to, message });
+    }
 }
 
 fn next_service(peer: &mut Session, now_ms: u64) -> Service {
@@ -197,6 +222,7 @@ fn next_service(peer: &mut Session, now_ms: u64) -> Service {
         } if *by_ms > now_ms => Service::Nothing,
         Phase::Behind { vector, .. } => Service::State(vector.clone()),
         Phase::CatchingUp { .. } => Service::Part,
-        Phase::Live => Service::Nothing,
+        Phase::Live if peer.owed.is_nothing() => Service::Nothing,
+        Phase::Live => Service::Owed,
     }
 }

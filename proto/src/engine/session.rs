@@ -35,11 +35,30 @@ pub(super) enum Phase {
     Live,
 }
 
+/// What a peer has to be told besides the document: it may not fit behind a large state, and what
+/// does not fit must not lead to the same state again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Owed {
+    /// Everyone's presence.
+    pub(super) presence: bool,
+    /// Our questions and its last ack.
+    pub(super) replies: bool,
+}
+
+impl Owed {
+    pub(super) fn is_nothing(self) -> bool {
+        !self.presence && !self.replies
+    }
+}
+
 /// A part of what a peer sent that the replica could not take in yet.
 #[derive(Debug, Clone)]
 pub(super) struct OpenGap {
     /// What has to be known before the part counts as taken in.
     pub(super) wants: StateVector,
+    /// A step 2 of the peer arrived since, and nothing of it was left out. Step 2 holds all that
+    /// the peer sent before, so this covers deletes too, which `wants` cannot name.
+    pub(super) answered: bool,
     /// The revision of the replica at which the peer was last asked for more.
     pub(super) asked_revision: Option<u64>,
     /// Not before this time is it asked again.
@@ -74,6 +93,12 @@ pub(super) struct Session {
     /// It sent presence before.
     pub(super) presence_seen: bool,
     pub(super) gap: Option<OpenGap>,
+    /// Its queue was full: a question or an ack may be lost.
+    pub(super) lost_replies: bool,
+    /// The version of the presence that it was told of, or follows since it is live.
+    pub(super) presence_version: u64,
+    /// What it is sent, one after the other, whenever its queue is empty.
+    pub(super) owed: Owed,
     /// Its newest step 1 of this turn.
     pub(super) asked: Option<StateVector>,
     /// It asked for everyone's presence in this turn.
@@ -99,6 +124,9 @@ impl Session {
             denied: false,
             presence_seen: false,
             gap: None,
+            lost_replies: false,
+            presence_version: 0,
+            owed: Owed::default(),
             asked: None,
             asked_presence: false,
             probes: VecDeque::new(),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::canonical::canonical;
 use super::state::State;
 use super::types::{LoadError, StoredDocument};
 
@@ -37,6 +38,20 @@ pub fn build_snapshot(base: Option<&Bytes>, appends: &[Bytes]) -> Result<Bytes, 
     let round_trip = reloaded
         .encode_whole()
         .map_err(|_| SnapshotError::Different)?;
-    let same = reloaded.known.vector == state.known.vector && round_trip == snapshot;
+    // The replica may have deleted more by itself than it was told to, never less.
+    let same = reloaded.known.vector == state.known.vector
+        && reloaded.known.deleted.covers(&state.known.deleted)
+        && is_same(&snapshot, &round_trip);
     same.then_some(snapshot).ok_or(SnapshotError::Different)
+}
+
+/// Whether two states are the same document, however they are encoded.
+fn is_same(left: &Bytes, right: &Bytes) -> bool {
+    if left == right {
+        return true;
+    }
+    match (canonical(left), canonical(right)) {
+        (Ok(left), Ok(right)) => left == right,
+        _ => false,
+    }
 }

@@ -161,9 +161,10 @@ impl State {
             Arc::from([whole])
         } else {
             // A state that cannot be split is sent whole: slow, never wrong.
-            admission::chunks(&whole, from, chunk_bytes)
-                .unwrap_or_else(|_| vec![whole])
-                .into()
+            match admission::chunks(&whole, from, chunk_bytes) {
+                Ok(parts) if !parts.is_empty() => parts.into(),
+                Ok(_) | Err(_) => Arc::from([whole]),
+            }
         };
         let mut vector = self.known.vector.clone();
         vector.merge_max(from);

@@ -162,9 +162,11 @@ impl Replica {
         };
         let open = peer.gap.get_or_insert_with(|| OpenGap {
             wants: StateVector::default(),
+            answered: false,
             asked_revision: None,
             ask_again_ms: 0,
         });
+        open.answered = false;
         gap.wants
             .into_iter()
             .for_each(|(client, clock)| open.wants.raise_to(client, clock));
@@ -184,7 +186,7 @@ impl Replica {
             let Some(open) = &mut peer.gap else {
                 continue;
             };
-            if self.state.known.vector.covers(&open.wants) {
+            if open.answered && self.state.known.vector.covers(&open.wants) {
                 peer.gap = None;
                 peer.settle(version);
                 continue;

@@ -427,6 +427,7 @@ impl Ready {
             update,
         };
         let listener = self.listener.clone();
+        // Not taken while the server stops: it is then never acknowledged, and its sender keeps it.
         self.shared.committer.submit(PendingAppend {
             append,
             version,

@@ -154,7 +154,8 @@ pub struct Server {
     goodbye_ms_max: u64,
 }
 
-/// Starts to listen, and to serve on threads of its own. Must be called inside a tokio runtime.
+/// Starts to listen, and to serve on threads of its own. Must be called inside a tokio runtime, and
+/// after the recorder of metrics was installed.
 pub fn serve(options: AdapterOptions, behind: Behind, clock: Clock) -> io::Result<Server> {
     let connections =
         Connections::new(options.connections_max, options.connections_per_address_max);

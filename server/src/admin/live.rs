@@ -56,7 +56,11 @@ impl<S: DocumentOperations> LiveOperations<S> {
         if changed {
             self.write(document, update, origin).await?;
         }
-        let head = self.stored.show(document).await.map_or(0, |details| details.summary.head);
+        let head = self
+            .stored
+            .show(document)
+            .await
+            .map_or(0, |details| details.summary.head);
         Ok(Imported { head, changed })
     }
 
@@ -78,7 +82,10 @@ impl<S: DocumentOperations> LiveOperations<S> {
             .registry
             .attach(request)
             .map_err(|error| OperationError::Unavailable(error.to_string()))?;
-        for message in [Message::SyncStep2 { update }, Message::SaveProbe { version: PROBE }] {
+        for message in [
+            Message::SyncStep2 { update },
+            Message::SaveProbe { version: PROBE },
+        ] {
             send(&mut *session, message).await?;
         }
         let outcome = read_outcome(&outbox).await;
@@ -93,7 +100,10 @@ fn check_whole(state: &Bytes, update: &Bytes) -> Result<bool, OperationError> {
         OperationError::Refused(format!("the update was refused: {refusal}"))
     };
     let mut known = known_of(state).map_err(refused)?;
-    let limits = Limits { update_bytes_max: usize::MAX, nesting_max: 64 };
+    let limits = Limits {
+        update_bytes_max: usize::MAX,
+        nesting_max: 64,
+    };
     let admission = admit(update, &mut known, None, &limits).map_err(refused)?;
     if admission.gap.is_some() {
         return Err(OperationError::Refused(
@@ -116,7 +126,9 @@ async fn send(session: &mut dyn SessionHandle, message: Message) -> Result<(), O
             break;
         }
     }
-    Err(OperationError::Unavailable("the document was closed meanwhile".to_owned()))
+    Err(OperationError::Unavailable(
+        "the document was closed meanwhile".to_owned(),
+    ))
 }
 
 async fn read_outcome(outbox: &Outbox) -> Result<(), OperationError> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  command line ─▶ Command ─┬▶ client ─ admin.sock ─▶ server ─▶ execute ─▶ the live documents
-//!                           └▶ execute ─▶ offline ─▶ the data folder of a stopped server
+//!                           └▶ execute ─▶ stored ─▶ the data folder of a stopped server
 //! ```
 //!
 //! [`operations`] is the contract. It is fulfilled twice: on the data folder of a stopped server
@@ -12,6 +12,7 @@ pub mod client;
 pub mod command;
 pub mod execute;
 pub mod frame;
+pub mod live;
 pub mod operations;
 pub mod path;
 pub mod server;

@@ -27,10 +27,6 @@ impl Flags {
         self.0.iter().map(raw).collect()
     }
 
-    fn augment(command: Command, settings: impl Iterator<Item = &'static Setting>) -> Command {
-        settings.fold(command, |command, setting| command.arg(argument(setting)))
-    }
-
     fn read(matches: &ArgMatches) -> Self {
         let text = |setting: &'static Setting| {
             let given = matches.try_get_many::<String>(setting.name).ok()??;
@@ -94,7 +90,8 @@ impl FromArgMatches for ServerFlags {
 
 impl Args for ServerFlags {
     fn augment_args(command: Command) -> Command {
-        Flags::augment(command, TABLE.iter())
+        let settings = TABLE.iter();
+        settings.fold(command, |command, setting| command.arg(argument(setting)))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -115,10 +112,10 @@ impl FromArgMatches for FolderFlags {
 
 impl Args for FolderFlags {
     fn augment_args(command: Command) -> Command {
-        Flags::augment(
-            command,
-            FOLDER_SETTINGS.iter().filter_map(|name| find(name)),
-        )
+        let settings = FOLDER_SETTINGS.iter().filter_map(|name| find(name));
+        settings.fold(command, |command, setting| {
+            command.arg(argument(setting).global(true))
+        })
     }
 
     fn augment_args_for_update(command: Command) -> Command {

@@ -15,6 +15,7 @@ pub mod error;
 pub mod flags;
 pub mod kinds;
 pub mod layers;
+pub mod parts;
 pub mod report;
 pub mod setting;
 pub mod table;

@@ -102,7 +102,7 @@ settings! {
             "Bytes of history kept per document; the oldest edits go first.";
     }
     "Logging" {
-        "log" as log: LogFilter -> String = Preset::Fixed("info"),
+        "log" as log: LogFilter -> String = Preset::Fixed("info,actix_server=warn"),
             "Which log lines are written: a level, or `info,driftless::store=debug`.";
         "log_format" as log_format: LogStyle -> LogFormat = Preset::Fixed("text"),
             "Log lines for people, or one JSON object a line. They go to standard error.";
@@ -112,7 +112,7 @@ settings! {
             = Preset::Fixed("32MiB"),
             "Size of a document's state. At the limit it becomes read-only: readable, exportable, \
              its sessions stay.";
-        "frame_bytes_max" as frame_bytes_max: Size -> u64 [64 * KIB, GIB + 64 * KIB]
+        "frame_bytes_max" as frame_bytes_max: Size -> u64 [64 * KIB, 1_025 * MIB]
             = Preset::Plus { setting: "document_bytes_max", bytes: 64 * KIB },
             "Size of one frame from a client. A client may send a whole document in one frame, so \
              this is never below document_bytes_max.";

@@ -99,6 +99,27 @@ async fn pages_of_other_origins_are_refused_by_a_text_that_names_the_setting() {
 }
 
 #[tokio::test]
+async fn the_first_subprotocol_on_offer_is_chosen() {
+    let (server, _) = start(options());
+    for (offered, chosen) in [("one, two", Some("one")), ("one", Some("one")), ("", None)] {
+        let mut peer = Peer::connect(server.address()).await;
+        let headers = format!("Sec-WebSocket-Protocol: {offered}\r\n");
+        let head = peer
+            .request(&upgrade_request("/ws/a", &headers))
+            .await
+            .to_lowercase();
+        assert!(head.starts_with("http/1.1 101 "), "{head}");
+        let line = chosen.map(|name| format!("sec-websocket-protocol: {name}\r\n"));
+        assert_eq!(
+            head.contains("sec-websocket-protocol"),
+            line.is_some(),
+            "{head}"
+        );
+        assert!(line.is_none_or(|line| head.contains(&line)), "{head}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_handshake_is_explained() {
     let (server, _) = start(options());
     let good = upgrade_request("/ws/a", "");

@@ -56,8 +56,8 @@ const ALLOWED: [Allowed; 8] = [
 ];
 
 /// What the protocol's normal dependencies may be; optional ones are the generated gRPC types.
-const PROTO_USES: [&str; 4] = ["bytes", "serde_json", "thiserror", "yrs"];
-const PROTO_USES_BY_FEATURE: [&str; 4] = ["prost", "tonic", "tonic-prost", "serde"];
+const PROTO_USES: [&str; 5] = ["bytes", "serde", "serde_json", "thiserror", "yrs"];
+const PROTO_USES_BY_FEATURE: [&str; 3] = ["prost", "tonic", "tonic-prost"];
 
 /// Crates that bring a runtime, a socket or a disk; never below the protocol or the client's core.
 const SYSTEM_CRATES: [&str; 10] = [

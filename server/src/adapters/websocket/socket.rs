@@ -18,20 +18,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_http::ws::OpCode;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use driftless_proto::engine::CloseReason;
-use driftless_proto::wire::Outbound;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::frames::{close_frame, control_frame, encode_frame};
+use super::frames::control_frame;
 use super::input::{Delivered, Input};
 use super::liveness::{Due, Liveness, Situation};
 use super::writer::FrameWriter;
 use super::{Dialect, SocketContext};
 use crate::adapters::connections::Connection;
-use crate::error::Refusal;
-use crate::metrics;
 use crate::outbox::{Outbox, Taken};
 use crate::session::SessionHandle;
 
@@ -39,8 +36,8 @@ use crate::session::SessionHandle;
 const READ_BYTES_MAX: usize = 64 * 1024;
 /// Reads and writes of one socket before others of the thread get their turn.
 const TURNS_PER_WAKE: usize = 8;
-/// RFC 6455 section 7.4.1: a normal goodbye.
-const NORMAL_CODE: u16 = 1000;
+
+mod closing;
 
 thread_local! {
     /// Where bytes are read to: used within one call only, so one per thread is enough.
@@ -125,32 +122,6 @@ where
         self.session = Some(session);
     }
 
-    /// Refuses the peer: tells it why, in its dialect and in the close frame.
-    pub(super) fn refuse(&mut self, refusal: &Refusal) {
-        self.session = None;
-        self.outbox.abandon();
-        self.close(refusal);
-    }
-
-    fn close(&mut self, refusal: &Refusal) {
-        if refusal.is_final() {
-            let mut denied = BytesMut::new();
-            let reason = refusal.text.clone().into_owned();
-            encode_frame::<D>(&Outbound::Denied { reason }, &mut denied);
-            self.writer.frames.push_back(denied.freeze());
-        }
-        self.begin_closing("server", Some(refusal.close_code));
-        self.writer
-            .frames
-            .push_back(close_frame(refusal.close_code, &refusal.text));
-    }
-
-    fn begin_closing(&mut self, by: &'static str, code: Option<u16>) {
-        metrics::connection_closed(by, code);
-        self.phase = Phase::Closing;
-        self.liveness.closing(self.context.clock.now_ms());
-    }
-
     /// One step of the incoming half; true when there may be another.
     fn poll_input(&mut self, cx: &mut Context<'_>, now_ms: u64) -> bool {
         if let Some(session) = &mut self.session {
@@ -198,20 +169,6 @@ where
                 // A session that ends gives its reason first; without one it was a fault.
                 self.outbox.close(CloseReason::Internal);
             }
-        }
-    }
-
-    fn answer_goodbye(&mut self, code: Option<u16>) {
-        self.peer_said_goodbye = true;
-        if let Some(session) = self.session.take() {
-            session.detach(true);
-        }
-        if self.phase == Phase::Open {
-            self.outbox.abandon();
-            self.begin_closing("peer", None);
-            self.writer
-                .frames
-                .push_back(close_frame(code.unwrap_or(NORMAL_CODE), ""));
         }
     }
 
@@ -278,31 +235,6 @@ where
             }
             Poll::Pending => Some(false),
         }
-    }
-
-    /// The peer takes nothing any more; what it sent before is still read.
-    fn stop_writing(&mut self) {
-        self.outbox.abandon();
-        self.writer.clear();
-        self.situation.write_blocked = false;
-        if self.phase == Phase::Open {
-            self.begin_closing("lost", None);
-        }
-        self.phase = Phase::Shut;
-    }
-
-    /// Ends our side of the stream once everything is said.
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.phase == Phase::Closing {
-            if Pin::new(&mut self.io).poll_shutdown(cx).is_pending() {
-                return false;
-            }
-            self.phase = Phase::Shut;
-        }
-        if self.phase == Phase::Shut && self.peer_said_goodbye {
-            self.phase = Phase::Over;
-        }
-        false
     }
 
     /// Does what is due, or arms the timer; true when something was done.

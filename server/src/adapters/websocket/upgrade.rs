@@ -14,7 +14,9 @@ use actix_codec::{AsyncRead, AsyncWrite, Framed};
 use actix_http::body::BodySize;
 use actix_http::error::DispatchError;
 use actix_http::h1::{Codec, Message};
-use actix_http::header::{HOST, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER};
+use actix_http::header::{
+    HOST, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL,
+};
 use actix_http::{ConnectionType, Request, RequestHead, Response, StatusCode, ws};
 use bytes::Bytes;
 use driftless_proto::name::DocumentName;
@@ -99,6 +101,9 @@ type Prepared = (Connection, Arc<Outbox>, Response<()>);
 /// Checks everything about the connection, in the order of cost, and counts it in.
 fn prepare(edge: &Edge, head: &RequestHead) -> Result<Prepared, Answer> {
     let mut response = ws::handshake(head).map_err(Answer::bad_handshake)?;
+    if let Some(protocol) = first_protocol(head) {
+        response.insert_header((SEC_WEBSOCKET_PROTOCOL, protocol));
+    }
     let header = |name: HeaderName| head.headers().get(name).map(|value| value.to_str());
     let page = header(ORIGIN).map(|value| value.unwrap_or("null"));
     let host = header(HOST).and_then(Result::ok);
@@ -109,6 +114,18 @@ fn prepare(edge: &Edge, head: &RequestHead) -> Result<Prepared, Answer> {
     let connection = edge.connections.enter(address(head), outbox.clone())?;
     let response = response.message_body(()).map_err(|_| Answer::failed())?;
     Ok((connection, outbox, response))
+}
+
+/// The first subprotocol on offer. Browsers give up when they offered some and none is chosen, and
+/// the reference server chooses the first; no dialect here depends on it.
+fn first_protocol(head: &RequestHead) -> Option<HeaderValue> {
+    let offered = head.headers().get(SEC_WEBSOCKET_PROTOCOL)?.as_bytes();
+    let first = offered.split(|&byte| byte == b',').next()?.trim_ascii();
+    if first.is_empty() {
+        None
+    } else {
+        HeaderValue::from_bytes(first).ok()
+    }
 }
 
 fn address(head: &RequestHead) -> IpAddr {

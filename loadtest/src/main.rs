@@ -1,0 +1,42 @@
+//! Load generator for y-websocket servers: `loadtest <scenario> --url ws://HOST:PORT/PATH`.
+//!
+//! One thread drives all clients. Edits are valid Yjs updates made by template; deliveries are
+//! counted by the clocks in the headers of what arrives, so no CRDT runs on the hot path.
+
+mod bench;
+mod cli;
+mod client;
+mod histogram;
+mod report;
+mod scenarios;
+mod tally;
+mod usage;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::bench::RunError;
+use crate::cli::{Cli, Scenario};
+use crate::report::Report;
+use crate::scenarios::fanout;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = run(&cli).and_then(|report| Ok(report.print(cli.common.json)?));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With standard error closed the exit code still tells.
+            let _ = writeln!(std::io::stderr(), "loadtest: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<Report, RunError> {
+    match &cli.scenario {
+        Scenario::Fanout(settings) => fanout::run(&cli.common, settings),
+    }
+}

@@ -1,0 +1,110 @@
+//! Help pages, settings and wrong usage; nothing here needs a store.
+
+use super::*;
+
+#[test]
+fn help_pages_show_settings_examples_and_exit_codes() {
+    let help = ran(&["--help"]).text();
+    for wanted in [
+        "serve",
+        "config",
+        "Exit codes",
+        "DRIFTLESS_RELAY=durable driftless serve",
+    ] {
+        assert!(help.contains(wanted), "{wanted} in\n{help}");
+    }
+    let serve = ran(&["serve", "--help"]).text();
+    for setting in config::TABLE {
+        assert!(serve.contains(&setting.flag()), "{}", setting.name);
+        assert!(serve.contains(&setting.environment()), "{}", setting.name);
+    }
+    assert!(serve.contains("Limits on what clients send"));
+    assert!(ran(&["--version"]).text().starts_with("driftless 0."));
+}
+
+#[test]
+fn config_prints_what_takes_effect_and_why() {
+    let environment = vec![("DRIFTLESS_DATA", "/srv/d")];
+    let printed = ran_with(&["config", "--relay", "durable"], &environment, b"").text();
+    assert!(printed.contains("relay = \"durable\""), "{printed}");
+    assert!(printed.contains("# flag --relay"), "{printed}");
+    assert!(
+        printed.contains("# environment variable DRIFTLESS_DATA"),
+        "{printed}"
+    );
+    let json = ran_with(&["config", "--json"], &environment, b"").json();
+    assert_eq!(json["data"]["value"], "/srv/d");
+    assert_eq!(json["data"]["origin"], "environment");
+    assert_eq!(json["document_bytes_max"]["value"], 33_554_432);
+}
+
+#[test]
+fn an_unguarded_port_is_printed_but_refused() {
+    let exposed = ran(&["config", "--listen", "0.0.0.0:8080"]);
+    assert!(exposed.failed(EXIT_USAGE).contains("--insecure-open"));
+    assert!(String::from_utf8_lossy(&exposed.output).contains("0.0.0.0:8080"));
+    let refused = ran(&["serve", "--listen", "0.0.0.0:8080"]);
+    assert!(refused.failed(EXIT_USAGE).contains("authenticates nobody"));
+    ran(&["config", "--listen", "0.0.0.0:8080", "--insecure-open"]).text();
+    ran(&["config", "--listen", "0.0.0.0:8080", "--insecure-open=true"]).text();
+}
+
+#[test]
+fn repeated_origins_are_collected() {
+    let arguments = ["config", "--json", "--allow-origin", "https://a.example"];
+    let more = ["--allow-origin", "https://b.example"];
+    let json = ran(&[&arguments[..], &more].concat()).json();
+    let wanted = serde_json::json!(["https://a.example", "https://b.example"]);
+    assert_eq!(json["allow_origin"]["value"], wanted);
+}
+
+#[test]
+fn wrong_usage_is_told_with_code_2() {
+    let table: [(&[&str], &str); 6] = [
+        (&[], "Usage"),
+        (&["sevre"], "serve"),
+        (&["serve", "--rely", "durable"], "--relay"),
+        (
+            &["serve", "--relay", "fast"],
+            "`relay` is \"fast\" (from flag --relay)",
+        ),
+        (&["serve", "--relay"], "--relay"),
+        (
+            &["config", "--relay", "durable", "--relay", "durable"],
+            "multiple times",
+        ),
+    ];
+    for (arguments, wanted) in table {
+        let failed = ran(arguments);
+        let told = failed.failed(EXIT_USAGE);
+        assert!(told.contains(wanted), "{wanted} in\n{told}");
+        assert!(failed.output.is_empty());
+    }
+    let environment = vec![("DRIFTLESS_HISTROY", "7d")];
+    let told = ran_with(&["config"], &environment, b"");
+    assert!(told.failed(EXIT_USAGE).contains("DRIFTLESS_HISTORY"));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut errors = Vec::new();
+    let mut context = Context {
+        environment: &Variables::new(),
+        input: &mut &b""[..],
+        output: &mut Closed,
+        output_is_terminal: false,
+        errors: &mut errors,
+    };
+    let arguments = ["driftless", "config"].map(Into::into);
+    assert_eq!(run(arguments, &mut context, never_serve), EXIT_DONE);
+    assert!(errors.is_empty());
+}

@@ -1,0 +1,28 @@
+//! What single parts of the server take from the settings.
+
+use driftless_proto::engine::{Relay, ReplicaOptions};
+
+use super::kinds::RelayMode;
+use super::table::Settings;
+
+/// The bounds and times of a replica.
+pub fn replica_options(settings: &Settings) -> ReplicaOptions {
+    ReplicaOptions {
+        relay: match settings.relay {
+            RelayMode::Immediate => Relay::Immediate,
+            RelayMode::Durable => Relay::Durable,
+        },
+        document_bytes_max: in_memory(settings.document_bytes_max),
+        update_bytes_max: in_memory(settings.frame_bytes_max),
+        chunk_bytes: in_memory(settings.chunk_bytes),
+        presence_timeout_ms: settings.presence_timeout_ms,
+        presence_grace_ms: settings.presence_grace_ms,
+        presence_entry_bytes_max: in_memory(settings.presence_bytes_max),
+        presence_entries_max: in_memory(settings.presence_entries_max),
+    }
+}
+
+/// Only a machine with small addresses could not count so far, nor hold as much.
+fn in_memory(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,74 @@
+//! A registry over a real SQLite store in a private folder.
+
+use std::sync::Arc;
+
+use driftless::actors::{DocumentOptions, Registry};
+use driftless::clock::Clock;
+use driftless::store::committer::{Committer, CommitterOptions};
+use driftless::store::data_folder::DataFolder;
+use driftless::store::sqlite::SqliteStore;
+use driftless_proto::engine::{Relay, ReplicaOptions};
+use driftless_proto::name::DocumentName;
+use tempfile::TempDir;
+
+/// Documents over a store of their own.
+pub(crate) struct House {
+    pub(crate) registry: Registry,
+    pub(crate) committer: Committer,
+    pub(crate) store: Arc<SqliteStore>,
+    _folder: TempDir,
+}
+
+/// Options for tests: short times, small bounds.
+pub(crate) fn options() -> DocumentOptions {
+    DocumentOptions {
+        replica: ReplicaOptions {
+            relay: Relay::Immediate,
+            document_bytes_max: 1 << 20,
+            update_bytes_max: 1 << 20,
+            chunk_bytes: 16 << 10,
+            presence_timeout_ms: 30_000,
+            presence_grace_ms: 200,
+            presence_entry_bytes_max: 64 << 10,
+            presence_entries_max: 64,
+        },
+        threads: 2,
+        mailbox_bytes_max: 1 << 20,
+        idle_ms: 200,
+        resident_bytes_max: 1 << 30,
+        load_concurrency: 4,
+        stuck_timeout_ms: 1_000,
+    }
+}
+
+impl House {
+    /// Opens a store and starts the documents. Must run inside an actix system.
+    pub(crate) async fn open(options: DocumentOptions) -> Self {
+        let folder = TempDir::new().unwrap();
+        let data = DataFolder::open(folder.path()).unwrap();
+        let store = Arc::new(SqliteStore::open(&data).await.unwrap());
+        let committer = Committer::start(store.clone(), CommitterOptions::default());
+        let registry = Registry::start(options, Clock::start(), store.clone(), committer.clone());
+        Self {
+            registry,
+            committer,
+            store,
+            _folder: folder,
+        }
+    }
+}
+
+/// A name for a test's document.
+pub(crate) fn name(text: &str) -> DocumentName {
+    DocumentName::new(text).unwrap()
+}
+
+/// Runs a test inside an actix system, with a generous end.
+pub(crate) fn in_system<F: Future<Output = ()>>(test: F) {
+    let patience = std::time::Duration::from_secs(60);
+    actix_rt::System::new().block_on(async {
+        tokio::time::timeout(patience, test)
+            .await
+            .expect("the test takes too long");
+    });
+}

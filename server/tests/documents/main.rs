@@ -1,0 +1,8 @@
+//! Documents as actors, without sockets: supervision, containment, durability, slow readers.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[cfg(feature = "fault-injection")]
+mod faults;
+mod house;
+mod lifecycle;
+mod peer;

@@ -1,0 +1,180 @@
+//! A y-websocket client without a socket: a yrs document behind a session handle.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use driftless::actors::Registry;
+use driftless::outbox::{Outbox, Taken};
+use driftless::session::{AttachRequest, Documents, ReceiveError, SessionHandle};
+use driftless::store::Origin;
+use driftless_proto::engine::CloseReason;
+use driftless_proto::name::DocumentName;
+use driftless_proto::wire::{Message, Outbound, ywebsocket};
+use yrs::updates::decoder::Decode;
+use yrs::updates::encoder::Encode;
+use yrs::{Doc, GetString, ReadTxn, StateVector, Text, Transact, Update};
+
+/// How long a peer waits for what it expects.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One client of one document.
+pub(crate) struct Peer {
+    doc: Doc,
+    session: Box<dyn SessionHandle>,
+    outbox: Arc<Outbox>,
+    frames: VecDeque<Bytes>,
+    pub(crate) saved: u64,
+    probe: u64,
+    pub(crate) denied: Option<String>,
+    pub(crate) closed: Option<CloseReason>,
+}
+
+fn encode(message: &Outbound, into: &mut BytesMut) {
+    ywebsocket::encode(message, into);
+}
+
+impl Peer {
+    /// Joins a document as y-websocket does: step 1 at once.
+    pub(crate) async fn join(registry: &Registry, document: &DocumentName) -> Self {
+        Self::join_with(registry, document, Doc::new()).await
+    }
+
+    /// Joins with a document that may hold edits made offline.
+    pub(crate) async fn join_with(registry: &Registry, document: &DocumentName, doc: Doc) -> Self {
+        let outbox = Outbox::new(256 << 10);
+        let request = AttachRequest {
+            document: document.clone(),
+            encode,
+            outbox: outbox.clone(),
+            origin: Origin::default(),
+        };
+        let session = registry.attach(request).unwrap();
+        let mut peer = Self {
+            doc,
+            session,
+            outbox,
+            frames: VecDeque::new(),
+            saved: 0,
+            probe: 0,
+            denied: None,
+            closed: None,
+        };
+        let vector = peer.doc.transact().state_vector().encode_v1();
+        peer.send(Message::SyncStep1 {
+            vector: vector.into(),
+        })
+        .await;
+        peer
+    }
+
+    /// Appends text, sends the update and a save probe for it.
+    pub(crate) async fn write(&mut self, text: &str) {
+        let root = self.doc.get_or_insert_text("t");
+        let update = {
+            let mut transaction = self.doc.transact_mut();
+            let end = root.len(&transaction);
+            root.insert(&mut transaction, end, text);
+            transaction.encode_update_v1()
+        };
+        self.send(Message::Update {
+            update: update.into(),
+        })
+        .await;
+        self.probe += 1;
+        self.send(Message::SaveProbe {
+            version: self.probe,
+        })
+        .await;
+    }
+
+    /// The text of the document.
+    pub(crate) fn text(&self) -> String {
+        let root = self.doc.get_or_insert_text("t");
+        root.get_string(&self.doc.transact())
+    }
+
+    /// Hands over the document for another join.
+    pub(crate) fn leave(self, clean: bool) -> Doc {
+        self.session.detach(clean);
+        self.doc
+    }
+
+    /// Hears until all it wrote is saved.
+    pub(crate) async fn until_saved(&mut self) {
+        let probe = self.probe;
+        self.until(|peer| peer.saved >= probe).await;
+    }
+
+    /// Hears until the condition holds or the session ends.
+    pub(crate) async fn until(&mut self, condition: impl Fn(&Self) -> bool) {
+        let hear = async {
+            while !condition(self) && self.closed.is_none() {
+                self.hear().await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, hear).await.is_err() {
+            panic!(
+                "waited in vain; the text is {:?}, saved {}",
+                self.text(),
+                self.saved
+            );
+        }
+    }
+
+    async fn hear(&mut self) {
+        let outbox = self.outbox.clone();
+        match poll_fn(|context| outbox.poll_take(context, &mut self.frames)).await {
+            Taken::Drained => self.session.drained(),
+            Taken::Close(reason) => self.closed = Some(reason),
+            Taken::Frames => {
+                while let Some(frame) = self.frames.pop_front() {
+                    self.read(frame).await;
+                }
+            }
+        }
+    }
+
+    async fn read(&mut self, frame: Bytes) {
+        if frame.starts_with(&[2, 0]) {
+            self.denied = Some(String::from_utf8_lossy(&frame[2..]).into_owned());
+            return;
+        }
+        for message in ywebsocket::messages(frame) {
+            match message.unwrap() {
+                Message::SyncStep1 { vector } => {
+                    let vector = StateVector::decode_v1(&vector).unwrap();
+                    let update = self.doc.transact().encode_diff_v1(&vector);
+                    self.send(Message::SyncStep2 {
+                        update: update.into(),
+                    })
+                    .await;
+                }
+                Message::SyncStep2 { update } | Message::Update { update } => {
+                    let update = Update::decode_v1(&update).unwrap();
+                    self.doc.transact_mut().apply_update(update).unwrap();
+                }
+                Message::SaveProbe { version } => self.saved = self.saved.max(version),
+                Message::Presence { .. } | Message::QueryPresence => {}
+            }
+        }
+    }
+
+    async fn send(&mut self, message: Message) {
+        let mut message = message;
+        loop {
+            match self.session.try_receive(message) {
+                Ok(()) | Err(ReceiveError::Ended) => return,
+                Err(ReceiveError::Full(back)) => message = back,
+            }
+            if poll_fn(|context| self.session.poll_room(context))
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+/** A document where nothing happens keeps its connections: no client's watchdog fires. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { CLIENTS, join } from '../helpers/clients.js'
+import { startServer } from '../helpers/server.js'
+import { sleep } from '../helpers/wait.js'
+
+/** Three times the 30 s of silence after which y-websocket clients reconnect. */
+const QUIET_MS = 92_000
+
+test('a quiet document sees no reconnect in 90 s, with and without presence', async t => {
+  const server = await startServer(t)
+  const peers = []
+  for (const client of CLIENTS) {
+    const present = await join(t, client, server, 'quiet')
+    present.present({ name: client.name })
+    const absent = await join(t, client, server, 'quiet-and-absent')
+    absent.present(null)
+    peers.push(present, absent)
+  }
+  await sleep(QUIET_MS)
+  for (const peer of peers) {
+    assert.equal(peer.closes, 0, `${peer.client.name} lost its connection`)
+    assert.ok(peer.provider.wsconnected)
+  }
+})
