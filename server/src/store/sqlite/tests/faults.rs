@@ -267,3 +267,14 @@ async fn another_writers_lock_is_a_passing_error() {
     other.close().await.unwrap();
     fill(&*store, "a", 2..=2).await;
 }
+
+#[tokio::test]
+async fn more_than_the_database_can_hold_is_refused_for_good() {
+    let backend = SqliteBackend::start().await;
+    let mut connection = backend.raw().await;
+    let too_big = sqlx::query("SELECT zeroblob(2000000000)")
+        .fetch_one(&mut connection)
+        .await;
+    let error = StoreError::from(too_big.unwrap_err());
+    assert!(matches!(error, StoreError::Refused(_)), "{error:?}");
+}
