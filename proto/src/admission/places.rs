@@ -98,6 +98,11 @@ impl Places {
         Ok(place.keyed && read.length > 1 && !place.deleted)
     }
 
+    /// Whether an id is the value of a key.
+    pub(super) fn is_keyed(&self, id: Id) -> bool {
+        self.find(id).keyed
+    }
+
     /// The state to go back to if a later struct of the same update is refused.
     pub(super) fn mark(&self) -> Mark {
         Mark {

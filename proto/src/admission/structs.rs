@@ -122,6 +122,11 @@ impl<'a> Struct<'a> {
         self.kind == SKIP
     }
 
+    /// Whether this is a piece of text.
+    pub(super) fn is_text(&self) -> bool {
+        self.kind == STRING
+    }
+
     /// Whether this is a type that other items can live in.
     pub(super) fn is_type(&self) -> bool {
         self.kind == TYPE
@@ -192,6 +197,17 @@ impl<'a> Struct<'a> {
             _ => return Err(Refusal::UnknownKind),
         }
         Ok(())
+    }
+
+    /// The length prefix of a text or of values, and the bytes behind it; `None` for other content.
+    pub(super) fn payload(&self, update: &'a [u8]) -> Result<Option<(u64, &'a [u8])>, Refusal> {
+        if !matches!(self.kind, STRING | ANY) {
+            return Ok(None);
+        }
+        let mut reader = Reader::at(update, self.content);
+        let length = reader.var_uint()?;
+        let payload = reader.between(reader.position(), self.end);
+        Ok(Some((length, payload)))
     }
 
     /// Writes the struct with other content of kind `kind`, which `put_content` appends.
