@@ -1,11 +1,9 @@
 //! Table tests of admission: what is refused, what is a gap, what is trimmed, byte for byte.
 #![allow(clippy::unwrap_used)]
-
 use bytes::Bytes;
 
 use super::*;
-use crate::wire::DecodeError;
-use crate::{ClientId, Clock};
+use crate::{ClientId, Clock, wire::DecodeError};
 
 const LIMITS: Limits = Limits {
     update_bytes_max: 1 << 20,
@@ -496,7 +494,7 @@ fn merging_joins_typing_but_not_the_values_of_a_key() {
     ];
     for (updates, wanted) in table {
         let mut known = Known::default();
-        let parts = updates.map(|update| admit_hex(update, &mut known).unwrap().admitted.unwrap());
-        assert_eq!(merge(&parts), hex(wanted));
+        let admit = |update| admit_hex(update, &mut known).unwrap().admitted.unwrap();
+        assert_eq!(merge(&updates.map(admit)), hex(wanted));
     }
 }
