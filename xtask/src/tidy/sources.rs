@@ -69,6 +69,7 @@ const CONFINED: [Confined; 14] = [
         home: &[
             "server/src/config/environment.rs",
             "server/src/config/tests.rs",
+            "server/src/store/sqlite/tests/",
         ],
         reason: "settings come from one place",
     },
