@@ -10,9 +10,6 @@ use crate::error::StepError;
 /// Enough for every branch of a mutator to be taken, few enough to wait for.
 const FUZZ_INPUTS_DEFAULT: u64 = 1_000_000;
 
-/// What a developer waits for; several times what `cargo xtask test` runs.
-const SIMULATE_SEEDS_DEFAULT: u64 = 1_000;
-
 /// The targets of `driftless-fuzz`; it refuses a name that it does not know.
 pub(crate) const FUZZ_TARGETS: [&str; 5] = [
     "admission",
@@ -53,18 +50,14 @@ fn fuzzer(root: &Path, is_release: bool) -> Command {
     command
 }
 
-/// Runs whole networks of replicas, one per seed.
+/// Runs whole networks of replicas, one per seed; `--seed X --trace` shows one of them.
 pub(crate) fn simulate(root: &Path, mut arguments: Arguments) -> Result<(), StepError> {
-    let seeds = arguments.number("--seeds", SIMULATE_SEEDS_DEFAULT)?;
-    let first = arguments.number("--first", 1)?;
     let is_release = arguments.flag("--release");
-    arguments.finish()?;
     let mut command = cargo(root);
     command.args(["run", "--quiet", "--locked", "--package", "driftless-proto"]);
     command.args(["--features", "testing", "--example", "simulate"]);
     profile(&mut command, is_release);
-    command.args(["--seeds", &seeds.to_string(), "--first", &first.to_string()]);
-    run(&mut command)
+    run(command.args(arguments.rest()))
 }
 
 /// Debug by default, since it checks arithmetic; `--release` for long runs.

@@ -20,8 +20,12 @@ const JS_IN_CHROMIUM: &str = "js_clients_in_chromium";
 const FUZZ_INPUTS: &str = "200000";
 const FUZZ_SEED: &str = "1";
 
+/// Networks beyond those that `proto/tests/simulation.rs` runs.
+const SIMULATE_SEEDS: &str = "500";
+const SIMULATE_FIRST: &str = "1000";
+
 /// Cheap checks first, so that a slip is known within seconds.
-pub(super) const SUITES: [Suite; 10] = [
+pub(super) const SUITES: [Suite; 11] = [
     suite("fmt", "the code is formatted", fmt),
     suite("tidy", "layout, edges, headers and sizes hold", check_tidy),
     suite("deny", "licences, sources and bans of crates hold", deny),
@@ -31,6 +35,11 @@ pub(super) const SUITES: [Suite; 10] = [
         clippy,
     ),
     suite("rust", "all tests of all crates pass", rust),
+    suite(
+        "simulate",
+        "whole networks with crashes keep every promise",
+        simulate,
+    ),
     suite("fuzz", "no decoder is broken by mutated input", fuzz),
     suite(
         "js",
@@ -132,6 +141,22 @@ fn build(context: &Context) -> Result<(), StepError> {
         "--bins",
     ];
     run(cargo(&context.root).args(arguments))
+}
+
+fn simulate(context: &Context) -> Result<Verdict, StepError> {
+    build(context)?;
+    let simulator = context
+        .target
+        .join("debug/examples/simulate")
+        .display()
+        .to_string();
+    let mut command = program(&simulator, &context.root);
+    passed(run(command.args([
+        "--seeds",
+        SIMULATE_SEEDS,
+        "--first",
+        SIMULATE_FIRST,
+    ])))
 }
 
 fn fuzz(context: &Context) -> Result<Verdict, StepError> {

@@ -70,7 +70,7 @@ const CONFINED: [Confined; 14] = [
             "server/src/config/environment.rs",
             "server/src/config/tests.rs",
             // A test that starts itself again as the process to kill.
-            "server/src/store/sqlite/tests/faults.rs",
+            "server/src/store/sqlite/tests/",
         ],
         reason: "settings come from one place",
     },
