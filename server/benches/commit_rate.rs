@@ -17,6 +17,9 @@ type Failure = Box<dyn std::error::Error>;
 /// A key stroke's update has about this many bytes.
 const UPDATE_BYTES: usize = 30;
 
+/// Linux counts processor time in hundredths of a second.
+const MICROSECONDS_PER_TICK: f64 = 10_000.0;
+
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1).filter(|one| one != "--bench");
     let folder: Option<PathBuf> = arguments.next().map(PathBuf::from);
@@ -52,7 +55,7 @@ async fn measure(
         .map(|number| DocumentName::new(&format!("team/{number}/page")))
         .collect::<Result<_, _>>()?;
     let (mut latencies, mut checkpoints, mut appended) = (Vec::new(), Vec::new(), 0u64);
-    let start = Instant::now();
+    let (start, cpu_start) = (Instant::now(), cpu_ticks());
     while start.elapsed() < period {
         let batch: Vec<Append> = (0..batch_size)
             .map(|number| append(&names, appended + number))
@@ -66,12 +69,13 @@ async fn measure(
         appended += batch_size;
     }
     let elapsed = start.elapsed();
+    let cpu_us = (cpu_ticks() - cpu_start) as f64 * MICROSECONDS_PER_TICK / appended as f64;
     latencies.sort();
     checkpoints.sort();
     let at = |sorted: &[Duration], share: f64| sorted[(sorted.len() as f64 * share) as usize];
     writeln!(
         std::io::stdout(),
-        "{documents} documents, batches of {batch_size:>5}: {:>8.0} appends/s; commit p50 {:?} \
+        "{documents} documents, batches of {batch_size:>5}: {:>8.0} appends/s, {cpu_us:.1} us CPU each; commit p50 {:?} \
          p99 {:?}; checkpoint longest {:?}",
         appended as f64 / elapsed.as_secs_f64(),
         at(&latencies, 0.5),
@@ -79,6 +83,18 @@ async fn measure(
         at(&checkpoints, 0.9999),
     )?;
     Ok(())
+}
+
+/// Processor time of all threads so far, where the system tells it as Linux does; else 0.
+fn cpu_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace();
+    let times = fields.skip(11).take(2);
+    times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
 }
 
 fn append(names: &[DocumentName], number: u64) -> Append {

@@ -12,19 +12,26 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::actors::{DocumentOptions, Registry};
 use crate::adapters::http::{Readiness, ReadinessReport};
 use crate::adapters::{self, AdapterOptions, Behind};
+use crate::admin::live::LiveOperations;
+use crate::admin::server::AdminSocket;
+use crate::admin::stored::StoredOperations;
 use crate::clock::Clock;
-use crate::config::{RelayMode, Settings};
+use crate::config::Settings;
+use crate::config::parts::replica_options;
+use crate::signals::StopRequest;
 use crate::store::committer::{Committer, CommitterOptions};
 use crate::store::data_folder::DataFolder;
+use crate::store::housekeeper::{Housekeeper, HousekeeperOptions};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
-use crate::{logging, metrics, signals};
-use driftless_proto::engine::{Relay, ReplicaOptions};
+use crate::{logging, metrics, process, signals};
+use driftless_proto::engine::build_snapshot;
 
 /// How often the metrics recorder folds its histograms.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -72,11 +79,14 @@ pub fn serve(settings: Settings) -> Result<(), ServeError> {
 
 async fn run(settings: Settings) -> Result<(), ServeError> {
     let stop = signals::listen()?;
+    process::log_panics();
+    process::raise_open_files_limit();
     let clock = Clock::start();
     let recorder = start_metrics()?;
     let folder = DataFolder::open(&settings.data)?;
     let store = Arc::new(SqliteStore::open(&folder).await?);
     let committer = Committer::start(store.clone(), committer_options(&settings));
+    let housekeeper = start_housekeeper(&settings, clock, store.clone());
     let documents: Arc<dyn Store> = store.clone();
     let registry = Registry::start(
         document_options(&settings),
@@ -95,7 +105,8 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     let address = settings.listen;
     let doors = adapters::serve(adapter_options(&settings), behind, clock)
         .map_err(|error| ServeError::Listen { address, error })?;
-    logging::announce(&settings, doors.address(), &settings.data);
+    let admin = start_admin(&settings, &registry, &store, &folder, clock, &stop)?;
+    logging::announce(&settings, doors.address(), &admin.path);
 
     stop.requested().await;
     registry.refuse_sessions();
@@ -109,17 +120,21 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
             "documents did not come to rest in time; what they hold is not acknowledged"
         );
     }
-    finish(registry, committer, &store, deadline).await
+    // Stopped by the same request; it lets running commands finish for a few seconds.
+    let _ = admin.task.await;
+    finish(registry, committer, housekeeper, &store, deadline).await
 }
 
 async fn finish(
     registry: Registry,
     committer: Committer,
+    housekeeper: Housekeeper,
     store: &SqliteStore,
     deadline: Duration,
 ) -> Result<(), ServeError> {
     let committed = committer.shutdown(deadline).await;
     registry.stop();
+    housekeeper.stop().await;
     store.close().await?;
     if let Err(unfinished) = committed {
         return Err(ServeError::Unfinished {
@@ -130,12 +145,39 @@ async fn finish(
     Ok(())
 }
 
+/// The admin socket at work.
+struct Admin {
+    path: std::path::PathBuf,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn start_admin(
+    settings: &Settings,
+    registry: &Registry,
+    store: &Arc<SqliteStore>,
+    folder: &DataFolder,
+    clock: Clock,
+    stop: &StopRequest,
+) -> Result<Admin, ServeError> {
+    let socket = AdminSocket::bind(folder.path()).map_err(ServeError::Admin)?;
+    let path = socket.path().to_owned();
+    let stored = StoredOperations::new(store.clone(), replica_options(settings), clock);
+    let operations = Arc::new(LiveOperations::new(registry.clone(), Arc::new(stored)));
+    let stop = stop.clone();
+    let serve = socket.serve(operations, settings.frame_bytes_max, async move {
+        stop.requested().await;
+    });
+    let task = actix_rt::spawn(serve);
+    Ok(Admin { path, task })
+}
+
 fn start_metrics() -> Result<PrometheusHandle, ServeError> {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     ::metrics::set_global_recorder(recorder)
         .map_err(|error| ServeError::Metrics(error.to_string()))?;
     metrics::describe_documents();
+    metrics::describe_store();
     let upkeep = handle.clone();
     actix_rt::spawn(async move {
         loop {
@@ -144,6 +186,23 @@ fn start_metrics() -> Result<PrometheusHandle, ServeError> {
         }
     });
     Ok(handle)
+}
+
+fn start_housekeeper(settings: &Settings, clock: Clock, store: Arc<SqliteStore>) -> Housekeeper {
+    let options = HousekeeperOptions {
+        history_ms: settings.history_ms,
+        history_bytes_max: settings.history_bytes_max,
+        ..HousekeeperOptions::default()
+    };
+    Housekeeper::start(
+        store,
+        options,
+        move || clock.wall_ms(),
+        |base, appends| {
+            let base = base.map(Bytes::copy_from_slice);
+            build_snapshot(base.as_ref(), appends).map_err(|error| error.to_string())
+        },
+    )
 }
 
 fn committer_options(settings: &Settings) -> CommitterOptions {
@@ -156,19 +215,7 @@ fn committer_options(settings: &Settings) -> CommitterOptions {
 
 fn document_options(settings: &Settings) -> DocumentOptions {
     DocumentOptions {
-        replica: ReplicaOptions {
-            relay: match settings.relay {
-                RelayMode::Immediate => Relay::Immediate,
-                RelayMode::Durable => Relay::Durable,
-            },
-            document_bytes_max: size(settings.document_bytes_max),
-            update_bytes_max: size(settings.frame_bytes_max),
-            chunk_bytes: size(settings.chunk_bytes),
-            presence_timeout_ms: settings.presence_timeout_ms,
-            presence_grace_ms: settings.presence_grace_ms,
-            presence_entry_bytes_max: size(settings.presence_bytes_max),
-            presence_entries_max: size(settings.presence_entries_max),
-        },
+        replica: replica_options(settings),
         threads: size(settings.document_threads),
         mailbox_bytes_max: size(settings.mailbox_bytes_max),
         idle_ms: settings.document_idle_ms,

@@ -1,2 +1,20 @@
 //! The `driftless` binary: hands over to the library.
-fn main() {}
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use driftless::app;
+use driftless::cli::{self, Context};
+use driftless::config::environment::ProcessEnvironment;
+
+fn main() -> ExitCode {
+    let mut context = Context {
+        environment: &ProcessEnvironment,
+        input: &mut io::stdin(),
+        output: &mut io::stdout(),
+        output_is_terminal: io::stdout().is_terminal(),
+        errors: &mut io::stderr(),
+    };
+    let code = cli::run(std::env::args_os(), &mut context, app::serve);
+    ExitCode::from(code)
+}

@@ -7,6 +7,7 @@ use super::*;
 
 mod running;
 mod stopped;
+mod upkeep;
 mod usage;
 
 type Variables = Vec<(&'static str, &'static str)>;

@@ -102,7 +102,7 @@ settings! {
             "Bytes of history kept per document; the oldest edits go first.";
     }
     "Logging" {
-        "log" as log: LogFilter -> String = Preset::Fixed("info"),
+        "log" as log: LogFilter -> String = Preset::Fixed("info,actix_server=warn"),
             "Which log lines are written: a level, or `info,driftless::store=debug`.";
         "log_format" as log_format: LogStyle -> LogFormat = Preset::Fixed("text"),
             "Log lines for people, or one JSON object a line. They go to standard error.";

@@ -14,8 +14,9 @@ mod deletion;
 mod history;
 mod listing;
 mod log;
+mod repair;
 
-pub(crate) use {damage::*, deletion::*, history::*, listing::*, log::*};
+pub(crate) use {damage::*, deletion::*, history::*, listing::*, log::*, repair::*};
 
 /// A fresh, empty store and the power to harm what it holds.
 pub(crate) trait Backend: Sized {
@@ -73,6 +74,11 @@ macro_rules! enrol {
             listing_pages_in_byte_order,
             listing_takes_prefixes_literally,
             listing_tells_sizes_and_states,
+            inspection_finds_nothing_in_good_documents,
+            repair_cuts_a_damaged_end,
+            repair_moves_the_horizon_over_damaged_history,
+            repair_drops_a_damaged_snapshot,
+            repair_of_nothing_intact_is_refused,
         }
     };
     ($backend:ty: $($test:ident,)*) => {

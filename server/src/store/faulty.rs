@@ -1,6 +1,7 @@
 //! A store that fails on demand, around a real one; for tests only.
 
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use driftless_proto::name::DocumentName;
 use tokio::sync::watch;
 
 use super::{
-    Append, CommitOutcome, DocumentSummary, LoadedDocument, LogLimits, LogRange, LogStart,
-    Snapshot, StatsFilter, StatsPage, Store, StoreError, StoreFuture,
+    Append, CommitOutcome, DocumentSummary, Inspection, LoadedDocument, LogLimits, LogRange,
+    LogStart, Repair, Snapshot, StatsFilter, StatsPage, Store, StoreError, StoreFuture,
 };
 
 /// What goes wrong with one commit.
@@ -198,6 +199,22 @@ impl Store for FaultyStore {
         limit: u32,
     ) -> StoreFuture<'a, Vec<DocumentSummary>> {
         self.inner.list(prefix, after, limit)
+    }
+
+    fn inspect<'a>(&'a self, document: &'a DocumentName) -> StoreFuture<'a, Inspection> {
+        self.inner.inspect(document)
+    }
+
+    fn repair<'a>(&'a self, document: &'a DocumentName) -> StoreFuture<'a, Repair> {
+        self.inner.repair(document)
+    }
+
+    fn verify_structure(&self) -> StoreFuture<'_, Vec<String>> {
+        self.inner.verify_structure()
+    }
+
+    fn backup<'a>(&'a self, file: &'a Path) -> StoreFuture<'a, ()> {
+        self.inner.backup(file)
     }
 
     fn close(&self) -> StoreFuture<'_, ()> {

@@ -99,3 +99,31 @@ pub enum SnapshotKind {
     /// The state at the horizon of history; reads of history start from it.
     Base,
 }
+
+/// What a full check of a document found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// The current generation of history.
+    pub epoch: u64,
+    /// The newest sequence number.
+    pub head: u64,
+    /// The last sequence number up to which the document is readable.
+    pub good_until: u64,
+    /// The intact snapshots, the newest first. Whether they make a document is for their readers.
+    pub snapshots: Vec<(SnapshotKind, Snapshot)>,
+    /// What is wrong, in words; empty when everything is as it was written.
+    pub findings: Vec<String>,
+}
+
+/// What a repair did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repair {
+    /// The head before.
+    pub head_before: u64,
+    /// The head now: the last sequence number that was intact.
+    pub head: u64,
+    /// Log rows moved to the side table.
+    pub appends_cut: u64,
+    /// Snapshots moved to the side table.
+    pub snapshots_cut: u64,
+}

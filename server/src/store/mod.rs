@@ -4,6 +4,7 @@
 //! passes the suite in `store/conformance.rs`.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -23,7 +24,8 @@ pub mod sqlite;
 mod tombstone;
 
 pub use maintenance::{
-    LogLimits, LogRange, LogStart, LogStats, SnapshotKind, StatsFilter, StatsPage,
+    Inspection, LogLimits, LogRange, LogStart, LogStats, Repair, SnapshotKind, StatsFilter,
+    StatsPage,
 };
 
 /// A boxed future, so that stores can be chosen at start (`Arc<dyn Store>`).
@@ -266,6 +268,18 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         after: Option<&'a DocumentName>,
         limit: u32,
     ) -> StoreFuture<'a, Vec<DocumentSummary>>;
+
+    /// Checks everything stored of a document against its checksums and for completeness.
+    fn inspect<'a>(&'a self, document: &'a DocumentName) -> StoreFuture<'a, Inspection>;
+
+    /// Cuts a damaged document back to its last good append. What is cut is kept aside.
+    fn repair<'a>(&'a self, document: &'a DocumentName) -> StoreFuture<'a, Repair>;
+
+    /// Checks what documents share: the structure of the database. Empty when it is sound.
+    fn verify_structure(&self) -> StoreFuture<'_, Vec<String>>;
+
+    /// Writes a complete copy to one new file while the server runs on.
+    fn backup<'a>(&'a self, file: &'a Path) -> StoreFuture<'a, ()>;
 
     /// Ends reads and writes in order; calls after it fail. Dropping the store is safe too.
     fn close(&self) -> StoreFuture<'_, ()>;

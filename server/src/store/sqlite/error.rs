@@ -10,6 +10,7 @@ const IOERR: i32 = 10;
 const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const CANTOPEN: i32 = 14;
+const TOOBIG: i32 = 18;
 const CONSTRAINT: i32 = 19;
 const NOTADB: i32 = 26;
 
@@ -70,7 +71,10 @@ pub(super) fn store_error(error: &sqlx::Error) -> StoreError {
             // A broken constraint means that rows contradict what was read before: an index and
             // its table disagree.
             CORRUPT | NOTADB | CONSTRAINT => StoreError::Damaged(text),
+            // Trying again with the same bytes never helps.
+            TOOBIG => StoreError::Refused(format!("more than the database can hold: {text}")),
             BUSY | LOCKED | CANTOPEN | IOERR => StoreError::Unavailable(text),
+            // What is not known to be about the data is taken to pass: retrying loses nothing.
             _ => StoreError::Unavailable(text),
         },
     }

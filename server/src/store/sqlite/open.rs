@@ -54,14 +54,18 @@ pub(super) async fn open(path: &Path) -> Result<SqlitePool, StoreError> {
     if path.exists() {
         check_owner(path).await?;
     }
-    let mut writer = open_writer_with(options(path).create_if_missing(true)).await?;
+    let creating = writer_options(path)
+        .create_if_missing(true)
+        // Takes effect on a new file only; setting it takes the write lock, so others do not.
+        .auto_vacuum(SqliteAutoVacuum::Incremental);
+    let mut writer = connect_writer(creating).await?;
     migrator()
         .run(&mut writer)
         .await
         .map_err(|error| migration_error(path, error))?;
     check_auto_vacuum(&mut writer).await?;
     writer.close().await?;
-    let readers = options(path)
+    let readers = careful(path)
         .pragma("query_only", "ON")
         .pragma("cache_size", READER_CACHE);
     Ok(SqlitePoolOptions::new()
@@ -73,43 +77,54 @@ pub(super) async fn open(path: &Path) -> Result<SqlitePool, StoreError> {
 
 /// Opens the one connection that writes, and proves that its commits are durable.
 pub(super) async fn open_writer(path: &Path) -> Result<SqliteConnection, StoreError> {
-    open_writer_with(options(path)).await
+    connect_writer(writer_options(path)).await
 }
 
-async fn open_writer_with(options: SqliteConnectOptions) -> Result<SqliteConnection, StoreError> {
-    let mut connection = options.pragma("cache_size", WRITER_CACHE).connect().await?;
+async fn connect_writer(options: SqliteConnectOptions) -> Result<SqliteConnection, StoreError> {
+    let mut connection = options.connect().await?;
     check_durable(&mut connection).await?;
     Ok(connection)
 }
 
 /// Opens a database file for reading as it is, with no settings applied.
 pub(super) async fn open_untouched(path: &Path) -> Result<SqliteConnection, StoreError> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .busy_timeout(BUSY_TIMEOUT)
-        .pragma("query_only", "ON")
-        .disable_statement_logging();
+    let options = as_it_is(path).pragma("query_only", "ON");
     Ok(options.connect().await?)
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
+/// Opens the database to copy it: the copy is written through the same connection.
+pub(super) async fn open_for_backup(path: &Path) -> Result<SqliteConnection, StoreError> {
+    Ok(as_it_is(path).connect().await?)
+}
+
+fn as_it_is(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY_TIMEOUT)
-        .auto_vacuum(SqliteAutoVacuum::Incremental)
+        .disable_statement_logging()
+}
+
+/// What every connection of the store is told: to trust the file as little as possible. None of it
+/// needs a lock, so that readers can always be opened.
+fn careful(path: &Path) -> SqliteConnectOptions {
+    as_it_is(path)
+        .foreign_keys(true)
+        .pragma("cell_size_check", "ON")
+        .pragma("trusted_schema", "OFF")
+        .pragma("temp_store", "MEMORY")
+}
+
+fn writer_options(path: &Path) -> SqliteConnectOptions {
+    careful(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
         // Checkpoints run between commits (`checkpoint.rs`), never inside one.
         .pragma("wal_autocheckpoint", "0")
         .pragma("journal_size_limit", WAL_KEPT_BYTES)
         // macOS: make a flush reach the medium, not only the drive's cache. No effect elsewhere.
         .pragma("fullfsync", "ON")
         .pragma("checkpoint_fullfsync", "ON")
-        .pragma("cell_size_check", "ON")
-        .pragma("trusted_schema", "OFF")
-        .pragma("temp_store", "MEMORY")
-        .disable_statement_logging()
+        .pragma("cache_size", WRITER_CACHE)
 }
 
 /// Refuses a file that another program or a newer version wrote, before anything touches it.

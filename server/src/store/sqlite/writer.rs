@@ -120,6 +120,11 @@ impl Lease<'_> {
         &mut self.slot.wal
     }
 
+    /// After a repair: what was committed last may have been cut away on purpose.
+    pub(super) fn forget_last_commit(&mut self) {
+        self.slot.last_commit = None;
+    }
+
     /// Notes an append that is now durable.
     pub(super) fn committed(&mut self, last: LastCommit) {
         self.slot.last_commit = Some(last);

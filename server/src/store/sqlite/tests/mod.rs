@@ -13,6 +13,8 @@ use crate::store::conformance::{Backend, enrol};
 use crate::store::data_folder::DataFolder;
 use crate::store::{SnapshotKind, Store};
 
+mod backups;
+mod faults;
 mod opening;
 
 /// A store in a folder of its own that goes with it.
