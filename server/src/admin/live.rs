@@ -271,4 +271,16 @@ impl<S: DocumentOperations> DocumentOperations for LiveOperations<S> {
     fn backup<'a>(&'a self, file: &'a Path) -> OperationFuture<'a, u64> {
         self.stored.backup(file)
     }
+
+    #[cfg(feature = "fault-injection")]
+    fn harm<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        stall_ms: Option<u64>,
+    ) -> OperationFuture<'a, ()> {
+        use crate::actors::Fault;
+        let fault = stall_ms.map_or(Fault::Panic, |for_ms| Fault::Stall { for_ms });
+        self.registry.harm(document, fault);
+        Box::pin(std::future::ready(Ok(())))
+    }
 }

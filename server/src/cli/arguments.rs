@@ -172,6 +172,15 @@ pub(super) enum DocumentCommand {
         /// The document's name
         name: String,
     },
+    /// Make a document's actor panic or stall, for tests (feature fault-injection)
+    #[cfg(feature = "fault-injection")]
+    Harm {
+        /// The document's name
+        name: String,
+        /// Block its thread for so many milliseconds instead of panicking
+        #[arg(long)]
+        stall_ms: Option<u64>,
+    },
 }
 
 /// How a state is written.

@@ -64,6 +64,12 @@ pub(super) fn perform(
             let command = Command::Release { document: name };
             tell(command, nothing(), settings, json, context.output)
         }
+        #[cfg(feature = "fault-injection")]
+        DocumentCommand::Harm { name, stall_ms } => {
+            let document = name;
+            let command = Command::Harm { document, stall_ms };
+            tell(command, nothing(), settings, json, context.output)
+        }
     }
 }
 
