@@ -118,7 +118,7 @@ pub(crate) fn synthetic() -> Vec<Patch> {
         if random(3) == 0 {
             cursor = random(inserted - deleted + 1);
         }
-        let burst = (1 + random(31)).min(SYNTHETIC_INSERTIONS - inserted);
+        let burst = (1 + random(63)).min(SYNTHETIC_INSERTIONS - inserted);
         for _ in 0..burst {
             let letter = char::from(b'a' + random(26) as u8);
             patches.push(Patch {
@@ -131,7 +131,9 @@ pub(crate) fn synthetic() -> Vec<Patch> {
         inserted += burst;
         let slips = match inserted {
             SYNTHETIC_INSERTIONS => SYNTHETIC_DELETIONS - deleted,
-            _ => random(14).min(SYNTHETIC_DELETIONS - deleted),
+            _ => random(28)
+                .min(SYNTHETIC_DELETIONS - deleted)
+                .min(inserted - deleted),
         };
         for _ in 0..slips {
             // Backspace, or delete at the start of the text.
