@@ -57,13 +57,21 @@ fn fuzzer(root: &Path, is_release: bool) -> Command {
 pub(crate) fn simulate(root: &Path, mut arguments: Arguments) -> Result<(), StepError> {
     let seeds = arguments.number("--seeds", SIMULATE_SEEDS_DEFAULT)?;
     let first = arguments.number("--first", 1)?;
+    let only = arguments.value("--seed")?;
+    let is_traced = arguments.flag("--trace");
     let is_release = arguments.flag("--release");
     arguments.finish()?;
     let mut command = cargo(root);
     command.args(["run", "--quiet", "--locked", "--package", "driftless-proto"]);
     command.args(["--features", "testing", "--example", "simulate"]);
     profile(&mut command, is_release);
-    command.args(["--seeds", &seeds.to_string(), "--first", &first.to_string()]);
+    match only {
+        Some(seed) => command.args(["--seed", &seed]),
+        None => command.args(["--seeds", &seeds.to_string(), "--first", &first.to_string()]),
+    };
+    if is_traced {
+        command.arg("--trace");
+    }
     run(&mut command)
 }
 
