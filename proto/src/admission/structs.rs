@@ -2,7 +2,7 @@
 //!
 //! Source: Yjs `utils/encoding.js` and `structs/Item.js`, yrs `update.rs`.
 
-use super::content::{ANY, DELETED, GC, SKIP, STRING, SUBDOCUMENT, TYPE};
+use super::content::{ANY, DELETED, GC, SKIP, STRING, TYPE};
 use super::{Refusal, checks, content};
 use crate::wire::DecodeError;
 use crate::wire::lib0::{Reader, put_string, put_var_uint};
@@ -130,11 +130,6 @@ impl<'a> Struct<'a> {
     /// Whether this is a type that other items can live in.
     pub(super) fn is_type(&self) -> bool {
         self.kind == TYPE
-    }
-
-    /// Whether this holds another document.
-    pub(super) fn is_subdocument(&self) -> bool {
-        self.kind == SUBDOCUMENT
     }
 
     /// Whether the content is gone, and perhaps was a type.

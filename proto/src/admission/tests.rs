@@ -167,7 +167,7 @@ fn known_deletes_are_dropped() {
 }
 
 /// (name, update after "hi" of client 1, the refusal)
-const DISHONEST: [(&str, &str, Refusal); 26] = [
+const DISHONEST: [(&str, &str, Refusal); 27] = [
     (
         "nothing at all",
         "",
@@ -240,6 +240,11 @@ const DISHONEST: [(&str, &str, Refusal); 26] = [
         "type 15",
         "01 0102 00 07 01 0174 0f 00",
         Refusal::UnknownKind,
+    ),
+    (
+        "a subdocument",
+        "01 0102 00 09 01 0174 01 67 7f 00",
+        Refusal::Subdocument,
     ),
     (
         "any tag 0",
