@@ -41,6 +41,18 @@ pub(crate) struct Common {
 pub(crate) enum Scenario {
     /// Writers type, everybody else in the room receives.
     Fanout(Fanout),
+    /// Many connections that join and stay quiet.
+    Idle(Idle),
+    /// Many open documents, one client each.
+    Documents(Documents),
+    /// A long editing trace, typed key by key, then fetched by fresh clients.
+    Load(LoadTrace),
+    /// The server restarts and all clients come back at once.
+    Storm(Storm),
+    /// Kill -9 and restart, again and again: what was acknowledged or relayed and is not there?
+    Kill9(Kill9),
+    /// From an edit to the answer of the save probe (type 102) that covers it.
+    Acks(Acks),
 }
 
 /// Rooms × clients × writers, paced by a rate or saturating with a window.
@@ -85,4 +97,117 @@ pub(crate) enum Until {
     All,
     /// The first other client of the room has it.
     First,
+}
+
+/// Connections that join and stay quiet.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Idle {
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) connections: usize,
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) rooms: usize,
+    /// Seconds the connections are held before memory is looked at.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) hold: f64,
+    /// Seconds after all left until memory is looked at again.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) after: f64,
+}
+
+/// Open documents, one client each.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Documents {
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) documents: usize,
+    /// Characters in each.
+    #[arg(long, default_value_t = 2_048)]
+    pub(crate) bytes: usize,
+    /// Seconds the documents are held before memory is looked at.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) hold: f64,
+    /// Seconds after all left until memory is looked at again.
+    #[arg(long, default_value_t = 40.0)]
+    pub(crate) after: f64,
+}
+
+/// An editing trace, key by key.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LoadTrace {
+    /// automerge-paper.json of editing-traces (unpacked) or editing-trace.js of automerge-perf.
+    /// Without it a synthetic trace of the same 259,778 key strokes is typed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<String>,
+    /// Keys under way: sent, and not yet with the reader.
+    #[arg(long, default_value_t = 1_000)]
+    pub(crate) window: usize,
+    /// Fresh clients that fetch the text at once.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) joiners: usize,
+    /// The server's command (words split at spaces): adds the first fetch after a start.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) serve: Option<String>,
+}
+
+/// A restart under many clients.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Storm {
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) clients: usize,
+    #[arg(long, default_value_t = 200)]
+    pub(crate) rooms: usize,
+    /// Characters in each room's document.
+    #[arg(long, default_value_t = 2_048)]
+    pub(crate) bytes: usize,
+    /// The server's command (words split at spaces), with a data folder that lasts.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) serve: String,
+    /// Kill -9 instead of SIGTERM.
+    #[arg(long)]
+    pub(crate) kill: bool,
+}
+
+/// Kills and restarts under load.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Kill9 {
+    /// Kills.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) rounds: usize,
+    /// Rooms, each with one writer and one reader.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) rooms: usize,
+    /// Edits per second of each writer, each followed by a save probe.
+    #[arg(long, default_value_t = 50.0)]
+    pub(crate) rate: f64,
+    /// The shortest time of typing before a kill, in seconds.
+    #[arg(long, default_value_t = 0.2)]
+    pub(crate) min_seconds: f64,
+    /// The longest time of typing before a kill, in seconds.
+    #[arg(long, default_value_t = 3.0)]
+    pub(crate) max_seconds: f64,
+    /// The server's command (words split at spaces), with a data folder that lasts.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) serve: String,
+}
+
+/// Durable acks.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Acks {
+    /// Documents, each with one writer.
+    #[arg(long, default_value_t = 500)]
+    pub(crate) documents: usize,
+    /// Edits per second of all writers together.
+    #[arg(long, default_value_t = 5_000.0)]
+    pub(crate) rate: f64,
+    /// Saturate instead: this many edits of each writer are not acknowledged yet at any time.
+    #[arg(long, conflicts_with = "rate")]
+    pub(crate) window: Option<usize>,
+    /// How long is measured.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) seconds: f64,
+    /// How long the load runs before that.
+    #[arg(long, default_value_t = 2.0)]
+    pub(crate) warmup: f64,
+    /// Seconds to wait for the last acks.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) patience: f64,
 }

@@ -6,10 +6,14 @@
 mod bench;
 mod cli;
 mod client;
+mod dues;
 mod histogram;
 mod report;
 mod scenarios;
+mod serve;
 mod tally;
+mod trace;
+mod typing;
 mod usage;
 
 use std::io::Write;
@@ -20,7 +24,7 @@ use clap::Parser;
 use crate::bench::RunError;
 use crate::cli::{Cli, Scenario};
 use crate::report::Report;
-use crate::scenarios::fanout;
+use crate::scenarios::{acks, documents, fanout, idle, kill9, load, storm};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -38,5 +42,11 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<Report, RunError> {
     match &cli.scenario {
         Scenario::Fanout(settings) => fanout::run(&cli.common, settings),
+        Scenario::Idle(settings) => idle::run(&cli.common, settings),
+        Scenario::Documents(settings) => documents::run(&cli.common, settings),
+        Scenario::Load(settings) => load::run(&cli.common, settings),
+        Scenario::Storm(settings) => storm::run(&cli.common, settings),
+        Scenario::Kill9(settings) => kill9::run(&cli.common, settings),
+        Scenario::Acks(settings) => acks::run(&cli.common, settings),
     }
 }

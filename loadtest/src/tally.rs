@@ -8,7 +8,9 @@ use crate::client::coverage::Coverage;
 use crate::client::messages::Message;
 use crate::client::swarm::{ClientId, Listener};
 use crate::client::update::{Run, for_each_run};
+use crate::dues::Dues;
 use crate::histogram::Histogram;
+use crate::typing::Writers;
 
 /// Who is who: clients of room r are `r * clients ..`, its first ones write, its last ones stopped.
 #[derive(Debug, Clone, Copy)]
@@ -43,22 +45,6 @@ impl Layout {
         let writer = usize::try_from(id.checked_sub(self.first_id)?).ok()?;
         (writer < self.writer_count()).then_some(writer)
     }
-}
-
-/// When each edit of a writer was due.
-#[derive(Debug)]
-pub(crate) enum Dues {
-    /// Clock n is due at `first_ns + n * interval_ns`.
-    Paced { first_ns: u64, interval_ns: f64 },
-    /// Clock n is in slot n modulo the length: when it was due, how many readers it still awaits.
-    Window { slots: Vec<Slot> },
-}
-
-/// An edit under way.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Slot {
-    due_ns: u64,
-    awaited: u64,
 }
 
 /// All counts of a fan-out run.
@@ -119,33 +105,6 @@ impl Tally {
         }
     }
 
-    /// Notes that a writer's next edit, due at `due_ns`, is under way.
-    pub(crate) fn note_sent(&mut self, writer: usize, due_ns: u64) {
-        let clock = self.sent[writer];
-        self.sent[writer] += 1;
-        if let Dues::Window { slots } = &mut self.dues[writer] {
-            let at = clock as usize % slots.len();
-            slots[at] = Slot {
-                due_ns,
-                awaited: self.layout.readers(),
-            };
-        }
-    }
-
-    /// Whether a writer's next edit can be tracked. It cannot while one as many edits ago as there
-    /// are slots has not reached everybody.
-    pub(crate) fn has_room(&self, writer: usize) -> bool {
-        match &self.dues[writer] {
-            Dues::Paced { .. } => true,
-            Dues::Window { slots } => slots[self.sent[writer] as usize % slots.len()].awaited == 0,
-        }
-    }
-
-    /// Takes the list of writers whose edits came back since the last call.
-    pub(crate) fn take_returned(&mut self, into: &mut Vec<(usize, u64)>) {
-        into.append(&mut self.returned);
-    }
-
     pub(crate) fn sent(&self) -> u64 {
         self.sent.iter().sum()
     }
@@ -175,7 +134,7 @@ impl Tally {
                 (&self.dues[writer], &self.measured_ns, &mut self.latency);
             coverage.for_each_missing(self.sent[writer], |range| {
                 for clock in range {
-                    let due_ns = due_of(dues, clock);
+                    let due_ns = dues.due_ns(clock);
                     if measured_ns.contains(&due_ns) {
                         latency.record(now_ns.saturating_sub(due_ns));
                     }
@@ -257,6 +216,25 @@ impl Listener for Tally {
     }
 }
 
+impl Writers for Tally {
+    fn client_of(&self, writer: usize) -> ClientId {
+        self.layout.client_of(writer)
+    }
+
+    fn note_sent(&mut self, writer: usize, due_ns: u64) {
+        self.dues[writer].note(self.sent[writer], due_ns, self.layout.readers());
+        self.sent[writer] += 1;
+    }
+
+    fn has_room(&self, writer: usize) -> bool {
+        self.dues[writer].awaited(self.sent[writer]) == 0
+    }
+
+    fn take_returned(&mut self, into: &mut Vec<(usize, u64)>) {
+        into.append(&mut self.returned);
+    }
+}
+
 /// One writer's edits as they reach one reader.
 struct Delivery<'a> {
     dues: &'a mut Dues,
@@ -272,34 +250,20 @@ struct Delivery<'a> {
 impl Delivery<'_> {
     #[inline]
     fn count(&mut self, clock: u64) {
-        let due_ns = due_of(self.dues, clock);
+        let due_ns = self.dues.due_ns(clock);
         if self.measured_ns.contains(&due_ns) {
             self.latency.record(self.now_ns.saturating_sub(due_ns));
         }
-        let Dues::Window { slots } = self.dues else {
+        let Some(awaited) = self.dues.note_received(clock) else {
             return;
         };
-        let at = clock as usize % slots.len();
-        let slot = &mut slots[at];
         let has_returned = match self.until {
-            Until::All => slot.awaited == 1,
-            Until::First => slot.awaited == self.readers,
+            Until::All => awaited == 0,
+            Until::First => awaited + 1 == self.readers,
         };
-        slot.awaited = slot.awaited.saturating_sub(1);
         if has_returned {
             self.returned.push((self.writer, self.now_ns));
         }
-    }
-}
-
-#[inline]
-fn due_of(dues: &Dues, clock: u64) -> u64 {
-    match dues {
-        Dues::Paced {
-            first_ns,
-            interval_ns,
-        } => first_ns + (clock as f64 * interval_ns) as u64,
-        Dues::Window { slots } => slots[clock as usize % slots.len()].due_ns,
     }
 }
 

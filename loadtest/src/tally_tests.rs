@@ -12,9 +12,7 @@ const LAYOUT: Layout = Layout {
 
 fn windowed(layout: Layout, until: Until) -> Tally {
     let dues = (0..layout.writer_count())
-        .map(|_| Dues::Window {
-            slots: vec![Slot::default(); 4],
-        })
+        .map(|_| Dues::windowed(4))
         .collect();
     Tally::new(layout, until, dues, 0..1_000)
 }

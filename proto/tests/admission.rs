@@ -159,6 +159,29 @@ fn overlapping_and_merged_updates_converge() {
 }
 
 #[test]
+fn long_merged_sessions_are_joined_and_equal() {
+    on_histories(60, 300, |random, history| {
+        let mut server = Server::new();
+        for _ in 0..2 {
+            for peer in &history.peers {
+                // One struct a key stroke, as an offline queue holds them.
+                let from = random.index(peer.sent.len().max(1));
+                let typed = peer.sent[from..].iter().map(|update| &update[..]);
+                let update: Bytes = yrs::merge_updates_v1(typed).unwrap().into();
+                server.take_from(peer, &update);
+            }
+        }
+        for peer in &history.peers {
+            server.take(&state(&peer.doc));
+        }
+        same(&server.doc, &everyone(&history));
+        let replica = doc(0, false);
+        apply(&replica, &merge(&server.log));
+        same(&server.doc, &replica);
+    });
+}
+
+#[test]
 fn merging_is_the_same_as_applying_one_by_one() {
     on_histories(500, 40, |random, history| {
         let mut server = Server::new();

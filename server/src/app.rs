@@ -18,15 +18,20 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use crate::actors::{DocumentOptions, Registry};
 use crate::adapters::http::{Readiness, ReadinessReport};
 use crate::adapters::{self, AdapterOptions, Behind};
+use crate::admin::live::LiveOperations;
+use crate::admin::server::AdminSocket;
+use crate::admin::stored::StoredOperations;
 use crate::clock::Clock;
-use crate::config::{RelayMode, Settings};
+use crate::config::Settings;
+use crate::config::parts::replica_options;
+use crate::signals::StopRequest;
 use crate::store::committer::{Committer, CommitterOptions};
 use crate::store::data_folder::DataFolder;
 use crate::store::housekeeper::{Housekeeper, HousekeeperOptions};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 use crate::{logging, metrics, process, signals};
-use driftless_proto::engine::{Relay, ReplicaOptions, build_snapshot};
+use driftless_proto::engine::build_snapshot;
 
 /// How often the metrics recorder folds its histograms.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -100,7 +105,8 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     let address = settings.listen;
     let doors = adapters::serve(adapter_options(&settings), behind, clock)
         .map_err(|error| ServeError::Listen { address, error })?;
-    logging::announce(&settings, doors.address(), &settings.data);
+    let admin = start_admin(&settings, &registry, &store, &folder, clock, &stop)?;
+    logging::announce(&settings, doors.address(), &admin.path);
 
     stop.requested().await;
     registry.refuse_sessions();
@@ -114,6 +120,8 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
             "documents did not come to rest in time; what they hold is not acknowledged"
         );
     }
+    // Stopped by the same request; it lets running commands finish for a few seconds.
+    let _ = admin.task.await;
     finish(registry, committer, housekeeper, &store, deadline).await
 }
 
@@ -135,6 +143,32 @@ async fn finish(
     }
     tracing::info!("stopped; everything is committed");
     Ok(())
+}
+
+/// The admin socket at work.
+struct Admin {
+    path: std::path::PathBuf,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn start_admin(
+    settings: &Settings,
+    registry: &Registry,
+    store: &Arc<SqliteStore>,
+    folder: &DataFolder,
+    clock: Clock,
+    stop: &StopRequest,
+) -> Result<Admin, ServeError> {
+    let socket = AdminSocket::bind(folder.path()).map_err(ServeError::Admin)?;
+    let path = socket.path().to_owned();
+    let stored = StoredOperations::new(store.clone(), replica_options(settings), clock);
+    let operations = Arc::new(LiveOperations::new(registry.clone(), Arc::new(stored)));
+    let stop = stop.clone();
+    let serve = socket.serve(operations, settings.frame_bytes_max, async move {
+        stop.requested().await;
+    });
+    let task = actix_rt::spawn(serve);
+    Ok(Admin { path, task })
 }
 
 fn start_metrics() -> Result<PrometheusHandle, ServeError> {
@@ -188,22 +222,6 @@ fn document_options(settings: &Settings) -> DocumentOptions {
         resident_bytes_max: settings.documents_resident_bytes_max,
         load_concurrency: size(settings.load_concurrency),
         stuck_timeout_ms: settings.stuck_timeout_ms,
-    }
-}
-
-fn replica_options(settings: &Settings) -> ReplicaOptions {
-    ReplicaOptions {
-        relay: match settings.relay {
-            RelayMode::Immediate => Relay::Immediate,
-            RelayMode::Durable => Relay::Durable,
-        },
-        document_bytes_max: size(settings.document_bytes_max),
-        update_bytes_max: size(settings.frame_bytes_max),
-        chunk_bytes: size(settings.chunk_bytes),
-        presence_timeout_ms: settings.presence_timeout_ms,
-        presence_grace_ms: settings.presence_grace_ms,
-        presence_entry_bytes_max: size(settings.presence_bytes_max),
-        presence_entries_max: size(settings.presence_entries_max),
     }
 }
 

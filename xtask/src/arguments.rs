@@ -54,6 +54,11 @@ impl Arguments {
         }
     }
 
+    /// Hands on what was not taken, for a program that reads its own options.
+    pub(crate) fn rest(self) -> Vec<String> {
+        self.words
+    }
+
     /// Refuses what nobody understood.
     pub(crate) fn finish(self) -> Result<(), StepError> {
         match self.words.first() {

@@ -33,6 +33,9 @@ pub(crate) enum StepError {
     /// A check found faults, one per line.
     #[error("{} finding(s):\n  {}", .0.len(), .0.join("\n  "))]
     Findings(Vec<String>),
+    /// Suites did not pass: their names.
+    #[error("these suites did not pass: {0}")]
+    Suites(String),
     /// A tool printed something that cannot be understood.
     #[error("cannot read the output of {0}")]
     Unreadable(String),

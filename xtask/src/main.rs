@@ -29,6 +29,8 @@ cargo xtask fuzz [TARGET] [--inputs N] [--seed S] [--release]
                                      Feed mutated input to one decoder, or to each in turn.
 cargo xtask simulate [--seeds N] [--first S] [--release]
                                      Run whole networks of replicas, one per seed.
+cargo xtask simulate --seed X --trace
+                                     Replay one of them, line by line.
 ";
 
 fn main() -> ExitCode {

@@ -1,12 +1,116 @@
 //! Brings what the suites need onto a fresh machine, and is quick when it is already there.
 
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use crate::command::{capture, cargo, program, run};
 use crate::error::StepError;
 
+/// The folders with npm packages of their own, each with a lock file.
+const NPM_FOLDERS: [&str; 3] = [
+    "examples/web-editor",
+    "proto/tests/interop",
+    "server/tests/js",
+];
+
 /// Installed from crates.io when no cargo-deny is there; about a minute on two cores.
 const CARGO_DENY_VERSION: &str = "0.20.2";
+
+/// The oldest Node.js that the suites are run with.
+const NODE_MAJOR_MIN: u32 = 20;
+
+/// Where distributions put a browser that speaks Chromium's debugging protocol.
+const CHROMIUM_PATHS: [&str; 4] = [
+    "/usr/bin/chromium",
+    "/usr/bin/chromium-browser",
+    "/usr/bin/google-chrome",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+];
+
+/// A copy of the lock file that `node_modules` was installed from; equal means up to date.
+const LOCK_STAMP: &str = "node_modules/.installed-lock.json";
+
+/// Installs the npm packages of every folder whose lock file changed since.
+pub(crate) fn npm_packages(root: &Path) -> Result<(), StepError> {
+    require_node(root)?;
+    NPM_FOLDERS
+        .iter()
+        .try_for_each(|folder| npm_folder(&root.join(folder)))
+}
+
+fn npm_folder(folder: &Path) -> Result<(), StepError> {
+    let lock = folder.join("package-lock.json");
+    let wanted = fs::read(&lock).map_err(|source| io(&lock, source))?;
+    let stamp = folder.join(LOCK_STAMP);
+    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    run(program("npm", folder).args(["ci", "--no-audit", "--no-fund"]))?;
+    fs::write(&stamp, wanted).map_err(|source| io(&stamp, source))
+}
+
+fn require_node(root: &Path) -> Result<(), StepError> {
+    let missing = |what: String| StepError::Missing {
+        what,
+        remedy: format!("install Node.js {NODE_MAJOR_MIN} or newer with npm"),
+    };
+    let version = capture(program("node", root).arg("--version"))
+        .map_err(|_| missing("Node.js".to_owned()))?;
+    let major = version
+        .trim()
+        .trim_start_matches('v')
+        .split('.')
+        .next()
+        .map(str::parse::<u32>);
+    match major {
+        Some(Ok(major)) if major >= NODE_MAJOR_MIN => Ok(()),
+        _ => Err(missing(format!(
+            "a recent Node.js (found {})",
+            version.trim()
+        ))),
+    }
+}
+
+/// The path of a Chromium, installed with apt-get when there is none. `CHROMIUM` overrides it.
+pub(crate) fn chromium(root: &Path) -> Result<PathBuf, StepError> {
+    if let Some(path) = find_chromium() {
+        return Ok(path);
+    }
+    let install = ["install", "--yes", "--no-install-recommends", "chromium"];
+    run(&mut apt_get(root, &["update"]))
+        .and_then(|()| run(&mut apt_get(root, &install)))
+        .map_err(|error| StepError::Missing {
+            what: format!("Chromium ({error})"),
+            remedy: "install the package chromium, or point CHROMIUM at a browser".to_owned(),
+        })?;
+    find_chromium().ok_or_else(|| StepError::Missing {
+        what: "Chromium".to_owned(),
+        remedy: "point CHROMIUM at a browser".to_owned(),
+    })
+}
+
+fn find_chromium() -> Option<PathBuf> {
+    let given = env::var_os("CHROMIUM").map(PathBuf::from);
+    given
+        .into_iter()
+        .chain(CHROMIUM_PATHS.iter().map(PathBuf::from))
+        .find(|path| path.is_file())
+}
+
+fn apt_get(root: &Path, arguments: &[&str]) -> std::process::Command {
+    let is_root = capture(program("id", root).arg("-u")).is_ok_and(|id| id.trim() == "0");
+    let mut command = if is_root {
+        program("apt-get", root)
+    } else {
+        let mut sudo = program("sudo", root);
+        sudo.args(["--non-interactive", "apt-get"]);
+        sudo
+    };
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(arguments);
+    command
+}
 
 /// The path of a cargo-deny: the one on the machine, or one built into `target/tools`.
 pub(crate) fn cargo_deny(root: &Path, target: &Path) -> Result<PathBuf, StepError> {
@@ -35,4 +139,11 @@ pub(crate) fn wasm_target(root: &Path, name: &str) -> bool {
         return true;
     }
     run(program("rustup", root).args(["target", "add", name])).is_ok()
+}
+
+fn io(path: &Path, source: std::io::Error) -> StepError {
+    StepError::Io {
+        what: path.display().to_string(),
+        source,
+    }
 }

@@ -4,8 +4,11 @@ use std::io::{ErrorKind, Read, Write};
 
 use mio::net::TcpStream;
 
+use super::edit::push_text;
+use super::lib0::push_number;
 use super::messages::{EMPTY_UPDATE, EMPTY_VECTOR, Message, for_each_message};
 use super::messages::{push_step1, push_step2};
+use super::timer::Clock;
 use super::websocket::{
     BINARY, CLOSE, CONTINUATION, FrameHeader, PING, PONG, UpgradeAnswer, push_frame, read_header,
     read_upgrade_answer,
@@ -26,6 +29,19 @@ pub(crate) struct Replica {
     pub(crate) vector: Vec<u8>,
     /// Its answer to the server's step 1: a step 2 with this update.
     pub(crate) update: Vec<u8>,
+}
+
+impl Replica {
+    /// The replica of a client that has `bytes` of text typed by `id`.
+    pub(crate) fn typed(id: u64, bytes: usize) -> Self {
+        let text: Vec<u8> = (0..bytes).map(|at| b'a' + (at % 26) as u8).collect();
+        let mut vector = vec![1];
+        push_number(&mut vector, id);
+        push_number(&mut vector, bytes as u64);
+        let mut update = Vec::new();
+        push_text(&mut update, id, 0, &text);
+        Self { vector, update }
+    }
 }
 
 impl Default for Replica {
@@ -147,19 +163,24 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads all that is there into `buffer` and visits its messages.
+    /// Reads all that is there into `buffer` and visits its messages, each with the time at which
+    /// its last bytes were read.
     pub(crate) fn read(
         &mut self,
         buffer: &mut [u8],
+        clock: Clock,
         traffic: &mut Traffic,
-        visit: &mut impl FnMut(Message<'_>),
+        visit: &mut impl FnMut(Message<'_>, u64),
     ) -> Result<(), Ended> {
         loop {
             match self.stream.read(buffer) {
                 Ok(0) => return Err(Ended::Cut(ErrorKind::UnexpectedEof)),
                 Ok(length) => {
+                    let now_ns = clock.now_ns();
                     traffic.bytes += length as u64;
-                    self.take(&buffer[..length], traffic, visit)?;
+                    self.take(&buffer[..length], traffic, &mut |message| {
+                        visit(message, now_ns)
+                    })?;
                     // A short read emptied the socket; more bytes bring a new event.
                     if length < buffer.len() {
                         return Ok(());

@@ -29,15 +29,6 @@ impl Typist {
         }
     }
 
-    pub(crate) fn client(&self) -> u64 {
-        self.client
-    }
-
-    /// How many characters were typed, which is the next character's clock.
-    pub(crate) fn clock(&self) -> u64 {
-        self.clock
-    }
-
     /// Appends the frame of the next character and returns its clock.
     pub(crate) fn push_next(&mut self, out: &mut Vec<u8>) -> u64 {
         let clock = self.clock;
@@ -51,17 +42,6 @@ impl Typist {
         push_frame(out, BINARY, &self.payload);
         self.clock += 1;
         clock
-    }
-
-    /// Everything typed so far as one update, as a reconnecting client sends it.
-    pub(crate) fn whole(&self) -> Vec<u8> {
-        let text: Vec<u8> = (0..self.clock).map(|at| b'a' + (at % 26) as u8).collect();
-        let mut update = Vec::with_capacity(text.len() + 32);
-        match text.len() {
-            0 => update.extend_from_slice(&[0, 0]),
-            _ => push_text(&mut update, self.client, 0, &text),
-        }
-        update
     }
 }
 
@@ -103,13 +83,13 @@ mod tests {
             assert_eq!(typist.push_next(&mut frame), expected);
         }
         assert_eq!(typist.update, [1, 1, 7, 2, 0x84, 7, 1, 1, b'c', 0]);
-        let mut runs = Vec::new();
-        for_each_run(&typist.whole(), |run| runs.push(run)).unwrap();
-        let whole = Run {
+        let run = |clock| Run {
             client: 7,
-            start: 0,
-            length: 3,
+            start: clock,
+            length: 1,
         };
-        assert_eq!(runs, [whole]);
+        let mut runs = Vec::new();
+        for_each_run(&typist.update, |found| runs.push(found)).unwrap();
+        assert_eq!(runs, [run(2)]);
     }
 }

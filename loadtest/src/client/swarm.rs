@@ -21,9 +21,9 @@ pub(crate) type ClientId = usize;
 
 /// What a scenario hears of its clients. Clients join by themselves (step 1, answer to step 1).
 pub(crate) trait Listener {
-    /// A message arrived; `now_ns` is when its bytes were read.
+    /// A message arrived; `now_ns` is when its last bytes were read.
     fn message(&mut self, client: ClientId, message: Message<'_>, now_ns: u64);
-    /// A connection ended, other than by [`Swarm::close`].
+    /// A connection ended, other than by [`Swarm::clear`].
     fn ended(&mut self, client: ClientId, why: Ended);
 }
 
@@ -124,13 +124,6 @@ impl Swarm {
         self.read(id, listener);
     }
 
-    /// Ends a client without a farewell.
-    pub(crate) fn close(&mut self, id: ClientId) {
-        let client = &mut self.clients[id];
-        client.end();
-        let _ = client.stream.shutdown(std::net::Shutdown::Both);
-    }
-
     /// Drops all clients.
     pub(crate) fn clear(&mut self) {
         self.clients.clear();
@@ -191,13 +184,12 @@ impl Swarm {
         }
         let clock = self.clock;
         let was_synced = client.is_synced();
-        let mut now_ns = 0;
-        let read = client.read(&mut self.buffer, &mut self.traffic, &mut |message| {
-            if now_ns == 0 {
-                now_ns = clock.now_ns();
-            }
-            listener.message(id, message, now_ns);
-        });
+        let read = client.read(
+            &mut self.buffer,
+            clock,
+            &mut self.traffic,
+            &mut |message, now_ns| listener.message(id, message, now_ns),
+        );
         if client.is_synced() && !was_synced {
             self.synced += 1;
         }

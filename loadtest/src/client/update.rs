@@ -70,19 +70,6 @@ pub(crate) fn for_each_deletion(
     Ok(())
 }
 
-/// Visits the entries of a state vector: client and next clock.
-pub(crate) fn for_each_clock(
-    vector: &[u8],
-    mut visit: impl FnMut(u64, u64),
-) -> Result<(), ReadError> {
-    let mut reader = Reader::new(vector);
-    for _ in 0..reader.number()? {
-        let client = reader.number()?;
-        visit(client, reader.number()?);
-    }
-    Ok(())
-}
-
 /// Reads one struct behind its info byte and returns how many clocks it takes.
 #[inline]
 fn read_struct(reader: &mut Reader<'_>, info: u8) -> Result<u64, ReadError> {

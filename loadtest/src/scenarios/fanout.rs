@@ -1,19 +1,15 @@
 //! Fan-out: writers type, paced or with a window, and everybody else in the room receives.
 
-use crate::bench::{Bench, RunError, TICK_NS, Usage, scramble};
-use crate::cli::{Common, Fanout};
+use crate::bench::{Bench, RunError, TICK_NS, Usage};
+use crate::cli::{Common, Fanout, Until};
 use crate::client::connection::{Replica, Traffic};
-use crate::client::edit::Typist;
 use crate::client::timer::seconds_ns;
 use crate::report::Report;
-use crate::tally::{Dues, Layout, Slot, Tally};
+use crate::tally::{Layout, Tally};
+use crate::typing::{Pace, Typing};
 
 /// From the last join to the first edit.
 const START_DELAY_NS: u64 = 100_000_000;
-/// A windowed writer's slots: enough for slow readers to lag without stopping it at once.
-const SLOTS: usize = 1 << 14;
-/// A writer whose socket holds more than this waits; its edits stay due.
-const BACKLOG_BYTES_MAX: usize = 256 * 1024;
 
 /// Runs the scenario.
 pub(crate) fn run(common: &Common, settings: &Fanout) -> Result<Report, RunError> {
@@ -35,7 +31,7 @@ fn check(settings: &Fanout) -> Result<(), RunError> {
                 .to_owned(),
         ));
     }
-    if settings.rate <= 0.0 || settings.window == Some(0) {
+    if !Pace::new(settings.rate, settings.window).is_above_zero() {
         return Err(RunError::Settings(
             "--rate and --window must be above zero".to_owned(),
         ));
@@ -65,13 +61,10 @@ struct Load<'a> {
     settings: &'a Fanout,
     bench: Bench,
     layout: Layout,
-    typists: Vec<Typist>,
+    pace: Pace,
     tally: Tally,
-    schedule: Schedule,
+    typing: Typing,
     times: Times,
-    /// Writers with edits to send that had to wait, and when each was due.
-    waiting: Vec<(usize, u64)>,
-    scratch: Vec<u8>,
     marks: Vec<Mark>,
     resident_first: u64,
     resident_max: u64,
@@ -88,23 +81,21 @@ impl<'a> Load<'a> {
             stopped: settings.readers_stopped,
             first_id: bench.first_id,
         };
-        let typists = (0..layout.writer_count())
-            .map(|writer| Typist::new(bench.first_id + writer as u64))
-            .collect();
+        let pace = Pace::new(settings.rate, settings.window);
+        // Both are replaced when all have joined and the times are known.
+        let tally = Tally::new(layout, settings.under_way_until, Vec::new(), 0..0);
+        let (typing, _) = Typing::new(0, bench.first_id, pace, 0);
         Self {
             settings,
             layout,
-            typists,
-            // Replaced when all have joined and the times are known.
-            tally: Tally::new(layout, settings.under_way_until, Vec::new(), 0..0),
-            schedule: Schedule::default(),
+            pace,
+            tally,
+            typing,
             times: Times {
                 start_ns: 0,
                 measure_from_ns: 0,
                 measure_to_ns: 0,
             },
-            waiting: Vec::new(),
-            scratch: Vec::new(),
             marks: Vec::new(),
             resident_first: 0,
             resident_max: 0,
@@ -134,8 +125,9 @@ impl<'a> Load<'a> {
             measure_from_ns,
             measure_to_ns: measure_from_ns + seconds_ns(self.settings.seconds),
         };
-        let (schedule, dues) = self.plan();
-        self.schedule = schedule;
+        let writers = self.layout.writer_count();
+        let (typing, dues) = Typing::new(writers, self.layout.first_id, self.pace, start_ns);
+        self.typing = typing;
         let measured_ns = measure_from_ns..self.times.measure_to_ns;
         self.tally = Tally::new(
             self.layout,
@@ -146,36 +138,6 @@ impl<'a> Load<'a> {
         self.resident_first = self.bench.resident_bytes();
         self.resident_max = self.resident_first;
         Ok(())
-    }
-
-    /// When each writer types: evenly, each from a moment of its own; or with a window at once.
-    fn plan(&mut self) -> (Schedule, Vec<Dues>) {
-        let start_ns = self.times.start_ns;
-        let writers = 0..self.layout.writer_count();
-        if let Some(window) = self.settings.window {
-            for writer in writers.clone() {
-                self.waiting
-                    .extend(std::iter::repeat_n((writer, start_ns), window));
-            }
-            let slots = SLOTS.max(window);
-            let dues = writers.map(|_| Dues::Window {
-                slots: vec![Slot::default(); slots],
-            });
-            return (Schedule::default(), dues.collect());
-        }
-        let interval_ns = 1e9 / self.settings.rate;
-        let phases: Vec<u64> = writers
-            .map(|writer| {
-                let fraction = (scramble(writer as u64) >> 11) as f64 / (1u64 << 53) as f64;
-                start_ns + (fraction * interval_ns) as u64
-            })
-            .collect();
-        let dues = phases.iter().map(|first_ns| Dues::Paced {
-            first_ns: *first_ns,
-            interval_ns,
-        });
-        let dues = dues.collect();
-        (Schedule::new(phases, interval_ns), dues)
     }
 
     /// The load itself, until the measured time is over.
@@ -192,18 +154,23 @@ impl<'a> Load<'a> {
                 self.mark();
             }
             if now_ns >= self.times.measure_to_ns {
+                // What came due while the generator was busy counts too.
+                let end_ns = self.times.measure_to_ns - 1;
+                self.typing
+                    .send_due(end_ns, &mut self.bench.swarm, &mut self.tally);
                 self.mark();
                 return Ok(());
             }
             if now_ns >= self.times.start_ns {
-                self.send_due(now_ns);
+                self.typing
+                    .send_due(now_ns, &mut self.bench.swarm, &mut self.tally);
             }
             let boundary_ns = match self.marks.is_empty() {
                 true if now_ns < self.times.start_ns => self.times.start_ns,
                 true => begin_ns,
                 false => self.times.measure_to_ns,
             };
-            let deadline_ns = boundary_ns.min(next_tick_ns).min(self.schedule.next_ns());
+            let deadline_ns = boundary_ns.min(next_tick_ns).min(self.typing.next_ns());
             self.bench.swarm.turn(deadline_ns, &mut self.tally)?;
         }
     }
@@ -227,40 +194,6 @@ impl<'a> Load<'a> {
             self.tally.outstanding(),
             left_ns as f64 / 1e9
         ));
-    }
-
-    /// Sends what is due: by the schedule, or in place of edits that came back.
-    fn send_due(&mut self, now_ns: u64) {
-        let mut due = std::mem::take(&mut self.waiting);
-        self.tally.take_returned(&mut due);
-        while let Some(next) = self.schedule.pop(now_ns) {
-            due.push(next);
-        }
-        let mut at = 0;
-        while let Some((writer, _)) = due.get(at).copied() {
-            let client = self.layout.client_of(writer);
-            let may_write = self.bench.swarm.client(client).backlog() < BACKLOG_BYTES_MAX;
-            self.scratch.clear();
-            // All that one writer owes goes out in one write.
-            while let Some((_, due_ns)) = due.get(at).filter(|(next, _)| *next == writer) {
-                if may_write && self.tally.has_room(writer) {
-                    self.typists[writer].push_next(&mut self.scratch);
-                    self.tally.note_sent(writer, *due_ns);
-                } else {
-                    self.waiting.push((writer, *due_ns));
-                }
-                at += 1;
-            }
-            if !self.scratch.is_empty() {
-                self.bench
-                    .swarm
-                    .write(client, &self.scratch, &mut self.tally);
-            }
-        }
-        if self.waiting.is_empty() {
-            due.clear();
-            self.waiting = due;
-        }
     }
 
     /// Waits for the last deliveries, lets the stopped ones read, and counts what is missing.
@@ -335,6 +268,8 @@ impl<'a> Load<'a> {
             (self.tally.latency.max_ms(), 3),
             "ms",
         );
+        let count = self.tally.latency.count();
+        report.add("latencies", "latencies taken", count, "deliveries");
         report.add("missing", "missing at the end", self.missing, "deliveries");
         begin.usage.report_generator(&end.usage, &mut report);
         if let Some(cpu) = begin.usage.server_cpu_to(&end.usage) {
@@ -356,16 +291,14 @@ impl<'a> Load<'a> {
 
     fn describe(&self) -> String {
         let settings = self.settings;
-        let pace = match settings.window {
-            Some(window) => format!(
-                "{window} under way until {:?} have it",
-                settings.under_way_until
-            ),
-            None => format!("{} edits/s each", settings.rate),
+        let until = match (self.pace, settings.under_way_until) {
+            (Pace::Rate(_), _) => "",
+            (_, Until::All) => " until all readers have it",
+            (_, Until::First) => " until the first reader has it",
         };
         format!(
-            "{} rooms x {} clients, {} writers, {pace}",
-            settings.rooms, settings.clients, settings.writers
+            "{} rooms x {} clients, {} writers, {}{until}",
+            settings.rooms, settings.clients, settings.writers, self.pace
         )
     }
 
@@ -405,65 +338,5 @@ impl<'a> Load<'a> {
         if let Some(end) = self.bench.swarm.first_end() {
             report.warn(format!("the first connection that ended: {end}"));
         }
-    }
-}
-
-/// Which writer's edit is due next.
-#[derive(Debug, Default)]
-struct Schedule {
-    /// Writers by the moment of their first edit.
-    order: Vec<(u64, usize)>,
-    interval_ns: f64,
-    next: usize,
-}
-
-impl Schedule {
-    fn new(phases: Vec<u64>, interval_ns: f64) -> Self {
-        let mut order: Vec<(u64, usize)> = phases
-            .into_iter()
-            .enumerate()
-            .map(|(writer, phase)| (phase, writer))
-            .collect();
-        order.sort_unstable();
-        Self {
-            order,
-            interval_ns,
-            next: 0,
-        }
-    }
-
-    /// When the next edit is due; never without writers.
-    fn next_ns(&self) -> u64 {
-        if self.order.is_empty() {
-            return u64::MAX;
-        }
-        let round = self.next / self.order.len();
-        let (phase_ns, _) = self.order[self.next % self.order.len()];
-        phase_ns + (round as f64 * self.interval_ns) as u64
-    }
-
-    /// The next writer and when its edit was due, if that is not after `now_ns`.
-    fn pop(&mut self, now_ns: u64) -> Option<(usize, u64)> {
-        let due_ns = self.next_ns();
-        if due_ns > now_ns {
-            return None;
-        }
-        let (_, writer) = self.order[self.next % self.order.len()];
-        self.next += 1;
-        Some((writer, due_ns))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_writer_types_at_its_rate_from_its_own_moment() {
-        let mut schedule = Schedule::new(vec![30, 10, 20], 100.0);
-        assert_eq!(schedule.pop(9), None);
-        let due: Vec<_> = std::iter::from_fn(|| schedule.pop(125)).collect();
-        assert_eq!(due, [(1, 10), (2, 20), (0, 30), (1, 110), (2, 120)]);
-        assert_eq!(schedule.next_ns(), 130);
     }
 }

@@ -61,8 +61,16 @@ pub fn update(random: &mut Random, held: &Held) -> UpdateModel {
             structs: Vec::new(),
         };
         let mut end = clock;
-        for _ in 0..=random.below(5) {
-            let made = structure(random, &held, (client, end));
+        // Long runs of typing are joined on admission.
+        let (count, typing) = match random.below(20) {
+            0 => (16 + random.below(16), true),
+            _ => (1 + random.below(5), false),
+        };
+        for index in 0..count {
+            let made = match typing && index > 0 && !random.one_in(40) {
+                true => typed(random, (client, end - 1)),
+                false => structure(random, &held, (client, end)),
+            };
             end += made.length();
             section.structs.push(made);
             held.retain(|entry| entry.0 != client);
@@ -76,6 +84,20 @@ pub fn update(random: &mut Random, held: &Held) -> UpdateModel {
         model.deletes.push((client, vec![(start, length)]));
     }
     model
+}
+
+/// A struct that was typed right behind `left`.
+fn typed(random: &mut Random, left: Id) -> StructModel {
+    StructModel::Item(ItemModel {
+        origin: Some(left),
+        right: None,
+        parent: ParentModel::Root(String::new()),
+        key: None,
+        content: match random.one_in(3) {
+            true => Content::Any(vec![any(random)]),
+            false => Content::Text((*random.pick(&TEXTS)).to_owned()),
+        },
+    })
 }
 
 /// A struct at `at`, with neighbours that the replica holds.

@@ -2,8 +2,11 @@
 
 use bytes::Bytes;
 
+use super::join::JOINABLE_MIN;
 use super::order::{Run, Walk};
+use super::places::Places;
 use super::scan::{Scan, scan};
+use super::structs::{Id, Struct};
 use super::write::{EncodedRun, write};
 use super::{DeleteSet, Known, Refusal, StateVector, deletes, legacy};
 use crate::wire::lib0::Reader;
@@ -127,12 +130,7 @@ fn admit_parts(
     } = known;
     let held = |client| vector.get(client);
     let mut walk = Walk::new(update, parts, limits.nesting_max, held);
-    let mut overwritten = Vec::new();
-    while let Some(step) = walk.next()? {
-        if places.put(&step)? {
-            overwritten.push((step.client, step.read.clock, step.read.end_clock()));
-        }
-    }
+    let overwritten = walk_through(&mut walk, places)?;
     let reached = |client| walk.reached(client);
     let deletes = Deletes::read(update, parts.deletes, deleted, reached)?;
     let is_deleted = |&(client, from, to): &(ClientId, Clock, Clock)| {
@@ -174,7 +172,12 @@ fn admit_parts(
     let (bytes, runs) = if gap.is_none() && deletes.is_whole && is_whole(parts, &runs) {
         (update.clone(), slices(update, &runs))
     } else {
-        write(update, &runs, &deletes.new)?
+        // Of a key's values only the last one is alive, so they stay apart.
+        let may_join = |client, read: &Struct<'_>| {
+            let clock = read.clock;
+            !places.is_keyed(Id { client, clock })
+        };
+        write(update, &runs, &deletes.new, may_join)?
     };
     for advance in &advances {
         vector.raise_to(advance.client, advance.to);
@@ -191,15 +194,29 @@ fn admit_parts(
     })
 }
 
-/// Whether the runs are all that the sections hold, so that the update can stay as it is.
+/// Walks as far as needs are met and notes every place.
+///
+/// Gives the structs that hold several values of one key: client, first clock, clock behind.
+fn walk_through<'a>(
+    walk: &mut Walk<'a, impl Fn(ClientId) -> Clock>,
+    places: &mut Places,
+) -> Result<Vec<(ClientId, Clock, Clock)>, Refusal> {
+    let mut overwritten = Vec::new();
+    while let Some(step) = walk.next()? {
+        if places.put(&step)? {
+            overwritten.push((step.client, step.read.clock, step.read.end_clock()));
+        }
+    }
+    Ok(overwritten)
+}
+
+/// Whether the runs are all that the sections hold and well joined: the update can stay as it is.
 fn is_whole(parts: &Scan, runs: &[(ClientId, Run)]) -> bool {
     !parts.has_skips
         && parts.sections.len() == runs.len()
-        && parts
-            .sections
-            .iter()
-            .zip(runs)
-            .all(|(section, (_, run))| run.count == section.count && run.offset == 0)
+        && parts.sections.iter().zip(runs).all(|(section, (_, run))| {
+            run.count == section.count && run.offset == 0 && run.joinable < JOINABLE_MIN
+        })
 }
 
 fn slices(update: &Bytes, runs: &[(ClientId, Run)]) -> Vec<EncodedRun> {

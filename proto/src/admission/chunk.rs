@@ -29,7 +29,7 @@ pub fn difference(state: &Bytes, vector: &StateVector) -> Result<Bytes, Refusal>
         }
     }
     let deletes = deletes_of(state, parts.deletes)?;
-    Ok(write(state, &runs, &deletes)?.0)
+    Ok(write(state, &runs, &deletes, |_, read| read.is_text())?.0)
 }
 
 /// Splits `state` beyond `base` into updates of about `chunk_bytes`, to be applied in this order.
@@ -72,7 +72,7 @@ pub fn chunks(
         .enumerate()
         .map(|(index, runs)| {
             let deletes = if index + 1 == count { &deletes } else { &none };
-            write(state, runs, deletes).map(|(update, _)| update)
+            write(state, runs, deletes, |_, read| read.is_text()).map(|(update, _)| update)
         })
         .collect()
 }
@@ -104,6 +104,7 @@ fn run_beyond(state: &[u8], section: &Section, from: Clock) -> Result<Option<Run
                 start: read.start as u32,
                 first_end: read.end as u32,
                 end: section.end,
+                ..Run::default()
             }));
         }
     }

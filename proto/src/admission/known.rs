@@ -16,25 +16,6 @@ pub struct Known {
     pub(super) places: Places,
 }
 
-impl Known {
-    /// An update that deletes all subdocuments; `None` when there are none.
-    ///
-    /// Apply it to a yrs document that collects garbage right before dropping that document, and
-    /// nowhere else: in yrs 0.28.1 a document and its live subdocuments own each other, so that
-    /// neither, nor any of their content, is ever freed otherwise.
-    pub fn release_subdocuments(&self) -> Option<Bytes> {
-        let subdocuments = &self.places.subdocuments;
-        let mut deletes = DeleteSet::default();
-        for id in subdocuments {
-            deletes.insert(id.client, id.clock, id.clock + 1);
-        }
-        // No clients, then the deletes.
-        let mut update = vec![0];
-        deletes.encode(&mut update);
-        (!subdocuments.is_empty()).then(|| update.into())
-    }
-}
-
 /// What a replica holds that was loaded from the full state `state`.
 ///
 /// # Errors

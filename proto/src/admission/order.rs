@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::Refusal;
+use super::join::Edge;
 use super::scan::{Scan, Section};
 use super::structs::{Id, Parent, Struct};
 use crate::wire::lib0::Reader;
@@ -41,6 +42,9 @@ pub(super) struct Run {
     pub(super) start: u32,
     pub(super) first_end: u32,
     pub(super) end: u32,
+    /// How many of the structs could be joined to the one before.
+    pub(super) joinable: u32,
+    pub(super) last: Option<Edge>,
 }
 
 /// A struct whose needs are met.
@@ -166,7 +170,7 @@ impl<'a, H: Fn(ClientId) -> Clock> Walk<'a, H> {
             if is_new {
                 let offset = cursor.reached - read.clock;
                 cursor.reached = read.end_clock();
-                cursor.run.extend(&read, offset);
+                cursor.run.extend(cursor.section.client, &read, offset);
                 return Ok(Some(Step {
                     client: cursor.section.client,
                     read,
@@ -227,13 +231,20 @@ impl<'a, H: Fn(ClientId) -> Clock> Walk<'a, H> {
 }
 
 impl Run {
-    fn extend(&mut self, read: &Struct<'_>, offset: Clock) {
+    fn extend(&mut self, client: ClientId, read: &Struct<'_>, offset: Clock) {
         if self.count == 0 {
             self.clock = read.clock + offset;
             self.offset = offset;
             self.start = read.start as u32;
             self.first_end = read.end as u32;
         }
+        if self
+            .last
+            .is_some_and(|last| last.is_joined_by(client, read))
+        {
+            self.joinable += 1;
+        }
+        self.last = Some(Edge::of(read));
         self.count += 1;
         self.end = read.end as u32;
     }

@@ -16,9 +16,6 @@ use crate::{ClientId, Clock};
 /// The deepest nesting of shared types. yrs deletes and reads nested types by recursion.
 pub(super) const TYPE_NESTING_MAX: u16 = 256;
 
-/// The most subdocuments of a document: a few bytes on the wire are some 2 kB in yrs.
-pub(super) const SUBDOCUMENTS_MAX: usize = 10_000;
-
 /// The parent of items whose parent is not told any more.
 const GONE: u32 = 0;
 
@@ -29,8 +26,6 @@ pub(super) struct Places {
     /// How deep each parent is nested, by the index that places name it with.
     depths: Vec<u16>,
     roots: BTreeMap<Box<str>, u32>,
-    /// The ids whose content is, or was, a document of its own.
-    pub(super) subdocuments: Vec<Id>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -53,7 +48,6 @@ struct Place {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
     depths: usize,
-    subdocuments: usize,
 }
 
 impl Default for Places {
@@ -62,7 +56,6 @@ impl Default for Places {
             clients: BTreeMap::new(),
             depths: vec![0],
             roots: BTreeMap::new(),
-            subdocuments: Vec::new(),
         }
     }
 }
@@ -75,15 +68,6 @@ impl Places {
         let read = &step.read;
         let mut place = self.place_of(step)?;
         place.deleted = read.is_deleted();
-        if read.is_subdocument() {
-            if self.subdocuments.len() >= SUBDOCUMENTS_MAX {
-                return Err(Refusal::TooManySubdocuments);
-            }
-            self.subdocuments.push(Id {
-                client: step.client,
-                clock: read.clock,
-            });
-        }
         let index = match read.is_type() {
             true => Some(self.add_type(place)?),
             false => None,
@@ -98,11 +82,15 @@ impl Places {
         Ok(place.keyed && read.length > 1 && !place.deleted)
     }
 
+    /// Whether an id is the value of a key.
+    pub(super) fn is_keyed(&self, id: Id) -> bool {
+        self.find(id).keyed
+    }
+
     /// The state to go back to if a later struct of the same update is refused.
     pub(super) fn mark(&self) -> Mark {
         Mark {
             depths: self.depths.len(),
-            subdocuments: self.subdocuments.len(),
         }
     }
 
@@ -115,7 +103,6 @@ impl Places {
         self.depths.truncate(mark.depths);
         self.roots
             .retain(|_, index| (*index as usize) < mark.depths);
-        self.subdocuments.truncate(mark.subdocuments);
         for (client, from) in clients {
             if let Some(places) = self.clients.get_mut(&client) {
                 let keep = places.runs.partition_point(|&(clock, _)| clock < from);

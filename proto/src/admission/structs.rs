@@ -2,7 +2,7 @@
 //!
 //! Source: Yjs `utils/encoding.js` and `structs/Item.js`, yrs `update.rs`.
 
-use super::content::{ANY, DELETED, GC, SKIP, STRING, SUBDOCUMENT, TYPE};
+use super::content::{ANY, DELETED, GC, SKIP, STRING, TYPE};
 use super::{Refusal, checks, content};
 use crate::wire::DecodeError;
 use crate::wire::lib0::{Reader, put_string, put_var_uint};
@@ -122,14 +122,14 @@ impl<'a> Struct<'a> {
         self.kind == SKIP
     }
 
+    /// Whether this is a piece of text.
+    pub(super) fn is_text(&self) -> bool {
+        self.kind == STRING
+    }
+
     /// Whether this is a type that other items can live in.
     pub(super) fn is_type(&self) -> bool {
         self.kind == TYPE
-    }
-
-    /// Whether this holds another document.
-    pub(super) fn is_subdocument(&self) -> bool {
-        self.kind == SUBDOCUMENT
     }
 
     /// Whether the content is gone, and perhaps was a type.
@@ -192,6 +192,17 @@ impl<'a> Struct<'a> {
             _ => return Err(Refusal::UnknownKind),
         }
         Ok(())
+    }
+
+    /// The length prefix of a text or of values, and the bytes behind it; `None` for other content.
+    pub(super) fn payload(&self, update: &'a [u8]) -> Result<Option<(u64, &'a [u8])>, Refusal> {
+        if !matches!(self.kind, STRING | ANY) {
+            return Ok(None);
+        }
+        let mut reader = Reader::at(update, self.content);
+        let length = reader.var_uint()?;
+        let payload = reader.between(reader.position(), self.end);
+        Ok(Some((length, payload)))
     }
 
     /// Writes the struct with other content of kind `kind`, which `put_content` appends.

@@ -1,11 +1,9 @@
 //! Table tests of admission: what is refused, what is a gap, what is trimmed, byte for byte.
 #![allow(clippy::unwrap_used)]
-
 use bytes::Bytes;
 
 use super::*;
-use crate::wire::DecodeError;
-use crate::{ClientId, Clock};
+use crate::{ClientId, Clock, wire::DecodeError};
 
 const LIMITS: Limits = Limits {
     update_bytes_max: 1 << 20,
@@ -167,7 +165,7 @@ fn known_deletes_are_dropped() {
 }
 
 /// (name, update after "hi" of client 1, the refusal)
-const DISHONEST: [(&str, &str, Refusal); 26] = [
+const DISHONEST: [(&str, &str, Refusal); 27] = [
     (
         "nothing at all",
         "",
@@ -240,6 +238,11 @@ const DISHONEST: [(&str, &str, Refusal); 26] = [
         "type 15",
         "01 0102 00 07 01 0174 0f 00",
         Refusal::UnknownKind,
+    ),
+    (
+        "a subdocument",
+        "01 0102 00 09 01 0174 01 67 7f 00",
+        Refusal::Subdocument,
     ),
     (
         "any tag 0",
@@ -436,5 +439,62 @@ fn a_state_with_a_hole_is_not_complete() {
     for (state, wanted) in table {
         let known = known_of(&hex(state));
         assert_eq!(known.map(|known| known.vector.get(1)), wanted, "{state}");
+    }
+}
+
+#[test]
+fn typing_is_joined_when_there_is_much_of_it() {
+    let typed = |count: u8| {
+        let mut update = vec![1, count, 2, 0, 4, 1, 1, b't', 1, b'a'];
+        for clock in 1..count {
+            update.extend([0x84, 2, clock - 1, 1, b'a' + clock]);
+        }
+        update.push(0);
+        Bytes::from(update)
+    };
+    let few = typed(10);
+    let part = admit(&few, &mut Known::default(), None, &LIMITS)
+        .unwrap()
+        .admitted
+        .unwrap();
+    assert_eq!(part.update, few, "a few stay as they are");
+
+    let part = admit(&typed(20), &mut Known::default(), None, &LIMITS)
+        .unwrap()
+        .admitted
+        .unwrap();
+    let joined = hex("01 0102 00 04 01 0174 14 6162636465666768696a6b6c6d6e6f7071727374 00");
+    assert_eq!(part.update, joined);
+}
+
+#[test]
+fn merging_joins_typing_but_not_the_values_of_a_key() {
+    let table = [
+        (
+            [
+                "01 0102 00 04 01 0174 01 61 00",
+                "01 0102 01 84 0200 01 62 00",
+            ],
+            "01 0102 00 04 01 0174 02 6162 00",
+        ),
+        (
+            [
+                "01 0102 00 28 01 0174 016b 01 7e 00",
+                "01 0102 01 a8 0200 01 7f 01 02 01 00 01",
+            ],
+            "01 0202 00 28 01 0174 016b 01 7e a8 0200 01 7f 01 02 01 00 01",
+        ),
+        (
+            [
+                "01 0102 00 04 01 0174 01 61 00",
+                "01 0102 01 44 0200 01 62 00",
+            ],
+            "01 0202 00 04 01 0174 01 61 44 0200 01 62 00",
+        ),
+    ];
+    for (updates, wanted) in table {
+        let mut known = Known::default();
+        let admit = |update| admit_hex(update, &mut known).unwrap().admitted.unwrap();
+        assert_eq!(merge(&updates.map(admit)), hex(wanted));
     }
 }

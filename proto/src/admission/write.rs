@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::join::{JOINABLE_MIN, Joiner};
 use super::order::Run;
 use super::structs::Struct;
 use super::{DeleteSet, Refusal};
@@ -22,35 +23,65 @@ pub(super) struct EncodedRun {
 
 /// Writes an update of `runs` of `source`, one a client in descending order, and `deletes`.
 ///
-/// Also gives the runs as slices of what was written.
-pub(super) fn write(
-    source: &[u8],
+/// Runs with many neighbours that `may_join` are written joined. Also gives the runs as slices of
+/// what was written.
+pub(super) fn write<'a>(
+    source: &'a [u8],
     runs: &[(ClientId, Run)],
     deletes: &DeleteSet,
+    may_join: impl Fn(ClientId, &Struct<'a>) -> bool,
 ) -> Result<(Bytes, Vec<EncodedRun>), Refusal> {
     let bytes: usize = runs.iter().map(|(_, run)| run_len(run)).sum();
     let mut out = Vec::with_capacity(bytes + runs.len() * HEADER_BYTES + HEADER_BYTES);
     put_var_uint(&mut out, runs.len() as u64);
-    let mut ranges = Vec::with_capacity(runs.len());
+    let mut places = Vec::with_capacity(runs.len());
     for (client, run) in runs {
-        put_header(&mut out, u64::from(run.count), *client, run.clock);
+        let joined = match run.joinable >= JOINABLE_MIN {
+            true => Some(joined_run(source, *client, run, |read| {
+                may_join(*client, read)
+            })?),
+            false => None,
+        };
+        let count = joined.as_ref().map_or(run.count, |joined| joined.count);
+        put_header(&mut out, u64::from(count), *client, run.clock);
         let start = out.len();
-        put_run(source, *client, run, &mut out)?;
-        ranges.push(start..out.len());
+        match joined {
+            Some(joined) => out.extend_from_slice(&joined.bytes),
+            None => put_run(source, *client, run, &mut out)?,
+        }
+        places.push((count, start..out.len()));
     }
     deletes.encode(&mut out);
     let written = Bytes::from(out);
     let encoded = runs
         .iter()
-        .zip(ranges)
-        .map(|(&(client, run), range)| EncodedRun {
+        .zip(places)
+        .map(|(&(client, run), (count, range))| EncodedRun {
             client,
             clock: run.clock,
-            count: run.count,
+            count,
             bytes: written.slice(range),
         })
         .collect();
     Ok((written, encoded))
+}
+
+fn joined_run<'a>(
+    source: &'a [u8],
+    client: ClientId,
+    run: &Run,
+    may_join: impl Fn(&Struct<'a>) -> bool,
+) -> Result<EncodedRun, Refusal> {
+    let mut joiner = Joiner::new(client, run_len(run), may_join);
+    let (mut start, mut clock) = (run.start as usize, run.clock);
+    if run.offset > 0 {
+        let mut reader = Reader::at(source, start);
+        let first = Struct::read(&mut reader, run.clock - run.offset, usize::MAX)?;
+        joiner.push_written(|out| first.write_tail(source, client, run.offset, out))?;
+        (start, clock) = (first.end, first.end_clock());
+    }
+    joiner.push(source, start, run.end as usize, clock)?;
+    joiner.finish(run.clock)
 }
 
 /// Writes what stands before the structs of a client.

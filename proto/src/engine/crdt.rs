@@ -42,6 +42,12 @@ impl Crdt {
         }
     }
 
+    /// Fails from now on, as after a panic inside yrs.
+    #[cfg(test)]
+    pub(super) fn break_down(&mut self) {
+        self.doc = None;
+    }
+
     /// Applies an admitted update in one transaction and checks that all of it arrived.
     pub(super) fn apply(&mut self, update: &[u8], advances: &[Advance]) -> Result<(), Failed> {
         let doc = self.doc.take().ok_or(Failed)?;

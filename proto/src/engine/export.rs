@@ -268,8 +268,11 @@ fn array_json(
     transaction: &Transaction<'_>,
     depth: usize,
 ) -> Result<Json, ExportError> {
+    // A hostile list that holds text makes the iterator of yrs go on for ever.
+    let length = array.len(transaction) as usize;
     array
         .iter(transaction)
+        .take(length)
         .map(|value| value_json(&value, transaction, depth))
         .collect::<Result<_, _>>()
         .map(Json::Array)

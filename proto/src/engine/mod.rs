@@ -23,6 +23,8 @@ mod serve;
 mod session;
 mod snapshot;
 mod state;
+#[cfg(test)]
+mod tests;
 mod types;
 mod writes;
 

@@ -62,7 +62,8 @@ impl Replica {
         advances: Vec<Advance>,
         effects: &mut Vec<Effect>,
     ) {
-        let version = self.version;
+        // What was staged in this turn is known already, and shows in a step 1.
+        let version = self.staged_version();
         if self.options.relay == Relay::Durable && version > self.durable_version {
             self.gated.push_back(Gated {
                 version,

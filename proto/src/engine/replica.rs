@@ -225,7 +225,10 @@ impl Replica {
             vector: Arc::new(StateVector::default()),
             patience_ms: None,
         };
-        self.sessions.insert(session, Session::new(behind));
+        let mut peer = Session::new(behind);
+        // The former replica may have lost what it sent: only its answer tells that all is here.
+        peer.claims_more = true;
+        self.sessions.insert(session, peer);
         self.live = None;
         self.ask_step1(session, effects);
         effects.push(Effect::NotifyDrained { session });

@@ -172,8 +172,11 @@ impl Replica {
         }
     }
 
+    /// Answers who asked, also when nobody is here.
     fn send_everyone(&self, session: SessionId, effects: &mut Vec<Effect>) {
-        send_presence(session, self.presence.everyone(), effects);
+        let everyone = self.presence.everyone();
+        let entries = everyone.unwrap_or_else(|| self.presence.encode([]));
+        send_presence(session, Some(entries), effects);
     }
 
     /// Sends the acks whose commits are done, or whose peers waited long enough.

@@ -168,9 +168,9 @@ impl Session {
         }
     }
 
-    /// Whether acks of this session depend on commits or time.
+    /// Whether acks of this session depend on commits, time, or what it has yet to bring.
     pub(super) fn awaits_ack(&self) -> bool {
-        !self.probes.is_empty() || self.reply_by_ms.is_some()
+        !self.probes.is_empty() || self.held.is_some() || self.reply_by_ms.is_some()
     }
 
     /// When an answer is due although nothing was committed.

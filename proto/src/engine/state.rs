@@ -187,6 +187,12 @@ impl State {
         self.crdt.encode(&StateVector::default())
     }
 
+    /// Makes the next change or encoding fail, as a panic inside yrs does.
+    #[cfg(test)]
+    pub(super) fn break_crdt(&mut self) {
+        self.crdt.break_down();
+    }
+
     /// Drops the encodings kept for joiners.
     pub(super) fn forget_encodings(&mut self) {
         self.encodings.clear();

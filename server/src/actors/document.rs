@@ -212,6 +212,11 @@ impl DocumentActor {
 
     /// Hands the cell to a new actor.
     fn retire(&mut self, restart: Restart, context: &mut Context<Self>) {
+        if let Phase::Ready(ready) = &mut self.phase {
+            // What was being handled is lost with the replica and comes again from its sender;
+            // what waited behind it is as good as new.
+            self.cell.inbox.give_back(ready.take_unhandled());
+        }
         self.forget_replica();
         if let Some(registry) = self.registry.upgrade() {
             registry.restart(&self.cell, restart);

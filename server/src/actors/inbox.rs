@@ -59,13 +59,13 @@ impl Inbox {
     /// Queues a peer's message; hands it back when there is no room. Room means that the bound is
     /// not reached yet, so that the most that ever waits is the bound and one message.
     pub(super) fn try_push(&self, session: SessionId, message: Message) -> Result<(), Message> {
-        let cost = message_bytes(&message) + MESSAGE_OVERHEAD_BYTES;
         let mut state = lock(&self.state);
         if state.bytes >= self.bytes_max {
             return Err(message);
         }
-        state.bytes += cost;
-        state.items.push_back(Item::Receive(session, message));
+        let item = Item::Receive(session, message);
+        state.bytes += item_bytes(&item);
+        state.items.push_back(item);
         Ok(())
     }
 
@@ -96,6 +96,15 @@ impl Inbox {
         waiting.into_values().for_each(Waker::wake);
     }
 
+    /// Puts back what was taken and not handled, in front of what came since. The bound was checked
+    /// when it came.
+    pub(super) fn give_back(&self, mut items: VecDeque<Item>) {
+        let mut state = lock(&self.state);
+        state.bytes += items.iter().map(item_bytes).sum::<usize>();
+        items.append(&mut state.items);
+        state.items = items;
+    }
+
     /// Messages and bytes that wait.
     pub(super) fn depth(&self) -> (usize, usize) {
         let state = lock(&self.state);
@@ -103,14 +112,19 @@ impl Inbox {
     }
 }
 
-fn message_bytes(message: &Message) -> usize {
-    match message {
+/// What an item counts against the bound.
+fn item_bytes(item: &Item) -> usize {
+    let Item::Receive(_, message) = item else {
+        return 0;
+    };
+    let payload_bytes = match message {
         Message::SyncStep1 { vector: payload }
         | Message::SyncStep2 { update: payload }
         | Message::Update { update: payload }
         | Message::Presence { entries: payload } => payload.len(),
         Message::QueryPresence | Message::SaveProbe { .. } => 0,
-    }
+    };
+    payload_bytes + MESSAGE_OVERHEAD_BYTES
 }
 
 #[cfg(test)]
@@ -150,6 +164,24 @@ mod tests {
             .filter(|_| inbox.try_push(SessionId(1), Message::QueryPresence).is_ok())
             .count();
         assert_eq!(taken, 1_000_usize.div_ceil(MESSAGE_OVERHEAD_BYTES));
+    }
+
+    #[test]
+    fn what_was_not_handled_comes_first_again() {
+        let inbox = Inbox::new(1_000);
+        let mut taken = VecDeque::new();
+        for length in [1, 2] {
+            assert!(inbox.try_push(SessionId(1), update(length)).is_ok());
+        }
+        inbox.take(&mut taken);
+        taken.pop_front();
+        assert!(inbox.try_push(SessionId(1), update(3)).is_ok());
+        inbox.give_back(taken);
+        assert_eq!(inbox.depth(), (2, 2 + 3 + 2 * MESSAGE_OVERHEAD_BYTES));
+        let mut again = VecDeque::new();
+        inbox.take(&mut again);
+        let lengths: Vec<_> = again.iter().map(|item| item_bytes(item) - 64).collect();
+        assert_eq!(lengths, [2, 3]);
     }
 
     #[test]

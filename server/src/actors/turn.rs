@@ -122,6 +122,11 @@ impl Ready {
         self.replica.vector().encode()
     }
 
+    /// What was taken from the inbox and not handled: the turn broke off before it.
+    pub(super) fn take_unhandled(&mut self) -> VecDeque<Item> {
+        std::mem::take(&mut self.items)
+    }
+
     /// The first turn: takes over the sessions of a former actor and tries its suspects.
     pub(super) fn begin(&mut self, is_replacement: bool, suspects: Suspects) -> TurnEnd {
         for range in self.cell.banned() {
@@ -182,14 +187,12 @@ impl Ready {
             return TurnEnd::Reload;
         }
         self.look_at_store(now_ms);
-        let mut items = std::mem::take(&mut self.items);
-        self.cell.inbox.take(&mut items);
-        while let Some(item) = items.pop_front() {
+        self.cell.inbox.take(&mut self.items);
+        while let Some(item) = self.items.pop_front() {
             if let Some(end) = self.handle(now_ms, item) {
                 return end;
             }
         }
-        self.items = items;
         match self.finish(now_ms) {
             Some(end) => end,
             None => TurnEnd::Done {

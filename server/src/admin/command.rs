@@ -70,6 +70,14 @@ pub enum Command {
         /// An absolute path that does not exist yet.
         file: String,
     },
+    /// Do harm to a document of a running server, for tests.
+    #[cfg(feature = "fault-injection")]
+    Harm {
+        /// Its name.
+        document: String,
+        /// Block its thread for so many milliseconds; panic when left out.
+        stall_ms: Option<u64>,
+    },
 }
 
 /// What was done.
@@ -103,6 +111,9 @@ pub enum Reply {
     Repair(Repaired),
     /// The quarantine is lifted.
     Release {},
+    /// The harm is on its way.
+    #[cfg(feature = "fault-injection")]
+    Harm {},
     /// The copy is durable.
     Backup {
         /// Its size.

@@ -54,6 +54,11 @@ pub async fn execute(
             operations.release(&named(&document)?).await?;
             Reply::Release {}
         }
+        #[cfg(feature = "fault-injection")]
+        Command::Harm { document, stall_ms } => {
+            operations.harm(&named(&document)?, stall_ms).await?;
+            Reply::Harm {}
+        }
         Command::Backup { file } => {
             let bytes = operations.backup(absolute(&file)?).await?;
             Reply::Backup { bytes }

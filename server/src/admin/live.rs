@@ -56,12 +56,29 @@ impl<S: DocumentOperations> LiveOperations<S> {
         if changed {
             self.write(document, update, origin).await?;
         }
-        let head = self
-            .stored
-            .show(document)
-            .await
-            .map_or(0, |details| details.summary.head);
+        let head = match self.summary(document).await {
+            Ok(summary) => summary.head,
+            Err(OperationError::NotFound) => 0,
+            Err(error) => return Err(error),
+        };
         Ok(Imported { head, changed })
+    }
+
+    /// What is stored of a document; of all names that start with this one, it is the first.
+    async fn summary(&self, document: &DocumentName) -> Result<DocumentSummary, OperationError> {
+        let found = self.stored.list(document.as_str(), None, 1).await?;
+        let first = found.into_iter().next();
+        first
+            .filter(|summary| summary.name == *document)
+            .ok_or(OperationError::NotFound)
+    }
+
+    /// Says `NotFound` for a name that was never written or is deleted, instead of an empty state.
+    async fn exists(&self, document: &DocumentName) -> Result<(), OperationError> {
+        match self.summary(document).await?.deleted {
+            true => Err(OperationError::NotFound),
+            false => Ok(()),
+        }
     }
 
     /// Attaches like any peer, sends the update and waits until it is durable.
@@ -208,8 +225,7 @@ impl<S: DocumentOperations> DocumentOperations for LiveOperations<S> {
 
     fn export_state<'a>(&'a self, document: &'a DocumentName) -> OperationFuture<'a, Bytes> {
         Box::pin(async move {
-            // Says NotFound for a name that was never written, instead of an empty state.
-            self.stored.show(document).await?;
+            self.exists(document).await?;
             Ok(self.registry.export(document).await?)
         })
     }
@@ -224,7 +240,10 @@ impl<S: DocumentOperations> DocumentOperations for LiveOperations<S> {
     }
 
     fn delete<'a>(&'a self, document: &'a DocumentName) -> OperationFuture<'a, u64> {
-        Box::pin(async move { Ok(self.registry.delete(document).await?) })
+        Box::pin(async move {
+            self.exists(document).await?;
+            Ok(self.registry.delete(document).await?)
+        })
     }
 
     fn verify<'a>(
@@ -251,5 +270,17 @@ impl<S: DocumentOperations> DocumentOperations for LiveOperations<S> {
 
     fn backup<'a>(&'a self, file: &'a Path) -> OperationFuture<'a, u64> {
         self.stored.backup(file)
+    }
+
+    #[cfg(feature = "fault-injection")]
+    fn harm<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        stall_ms: Option<u64>,
+    ) -> OperationFuture<'a, ()> {
+        use crate::actors::Fault;
+        let fault = stall_ms.map_or(Fault::Panic, |for_ms| Fault::Stall { for_ms });
+        self.registry.harm(document, fault);
+        Box::pin(std::future::ready(Ok(())))
     }
 }

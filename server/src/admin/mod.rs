@@ -16,6 +16,7 @@ pub mod live;
 pub mod operations;
 pub mod path;
 pub mod server;
+pub mod stored;
 
 #[cfg(test)]
 mod tests;

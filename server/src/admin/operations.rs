@@ -58,6 +58,18 @@ pub trait DocumentOperations: Send + Sync + 'static {
     /// Copies all documents into one new file, consistently, while work goes on. `file` is
     /// absolute and must not exist yet. Returns the size of the copy in bytes.
     fn backup<'a>(&'a self, file: &'a Path) -> OperationFuture<'a, u64>;
+
+    /// Makes the actor of a document panic, or block its thread for `stall_ms`, for tests.
+    #[cfg(feature = "fault-injection")]
+    fn harm<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        stall_ms: Option<u64>,
+    ) -> OperationFuture<'a, ()> {
+        let _ = (document, stall_ms);
+        let told = "only documents of a running server can be harmed".to_owned();
+        Box::pin(std::future::ready(Err(OperationError::Refused(told))))
+    }
 }
 
 /// What `driftless doc show` tells about a document.

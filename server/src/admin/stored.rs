@@ -358,7 +358,9 @@ impl Unwelcome {
             Self::Gap => "the update needs edits that the document does not have; import the \
                  whole state (`Y.encodeStateAsUpdate(doc)` without a state vector)"
                 .into(),
-            Self::Harmful => "the update would make the document unreadable; it is not taken".into(),
+            Self::Harmful => {
+                "the update would make the document unreadable; it is not taken".into()
+            }
             Self::Refused(reason) => format!("the bytes are no update that can be taken: {reason}"),
             Self::Closed(reason) => format!("the update is not taken: {reason}"),
         }

@@ -1,8 +1,10 @@
 //! What can be typed, and the help pages.
 
-use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 
-use crate::config::ServerFlags;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::{FolderFlags, ServerFlags};
 
 const AFTER_HELP: &str = "\
 Settings come from flags, DRIFTLESS_* variables and a TOML file (--config), in that order; \
@@ -14,7 +16,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 not found, 4 refused,
 Examples:
   driftless serve
   DRIFTLESS_RELAY=durable driftless serve --data /var/lib/driftless
-  driftless config --config driftless.toml";
+  driftless config --config driftless.toml
+  driftless doc list
+  driftless backup nightly.db";
 
 const SERVE_HELP: &str = "\
 Serves until SIGTERM or Ctrl-C: then it commits everything, tells clients to come back and exits \
@@ -24,6 +28,18 @@ Examples:
   driftless serve
   driftless serve --listen 127.0.0.1:9000 --data /var/lib/driftless --relay durable
   driftless serve --allow-origin https://app.example.com --document-bytes-max 64MiB";
+
+const DOC_HELP: &str = "\
+Works through the admin socket in the data folder while a server runs there, and on the folder \
+itself when none does; the results are the same. The socket belongs to the user who runs the server.
+
+Examples:
+  driftless doc list notes/
+  driftless doc show notes/todo --json
+  driftless doc export notes/todo --format text
+  driftless doc export notes/todo -o todo.update
+  driftless doc import notes/copy todo.update
+  driftless doc verify && echo all is well";
 
 /// Self-hosted, Yjs-compatible sync server: acknowledged means durable.
 #[derive(Debug, Parser)]
@@ -51,4 +67,129 @@ pub(super) enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Look at, export, import, delete and repair documents
+    #[command(after_help = DOC_HELP)]
+    Doc {
+        #[command(flatten)]
+        flags: FolderFlags,
+        /// Print JSON
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        command: DocumentCommand,
+    },
+    /// Copy all documents into one new file, also while the server runs
+    ///
+    /// The copy is consistent and complete. An existing file is never overwritten.
+    Backup {
+        #[command(flatten)]
+        flags: FolderFlags,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// The file to create
+        file: PathBuf,
+    },
+    /// Fill a new data folder from a backup
+    ///
+    /// The server must be stopped. A folder that holds documents is never overwritten: give an
+    /// empty or new one with --data.
+    Restore {
+        #[command(flatten)]
+        flags: FolderFlags,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// The backup to read
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DocumentCommand {
+    /// List documents by name
+    List {
+        /// Only names that start so
+        #[arg(default_value = "")]
+        prefix: String,
+    },
+    /// Describe one document
+    Show {
+        /// The document's name
+        name: String,
+    },
+    /// Write a document's current state to a file or standard output
+    ///
+    /// `update` is complete and can be imported again. `json` and `text` are for reading: the
+    /// protocol does not say what type a root has, so each is shown by what it holds, and
+    /// formatting of text is left out.
+    Export {
+        /// The document's name
+        name: String,
+        /// How the state is written
+        #[arg(long, value_enum, default_value_t = ExportFormat::Update)]
+        format: ExportFormat,
+        /// The root to read as text (such as `body` of `doc.getText('body')`); only needed when
+        /// the document has several
+        #[arg(long)]
+        root: Option<String>,
+        /// Write to this file instead of standard output, replacing it only once all is written
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+    },
+    /// Merge an update into a document, whole or not at all
+    ///
+    /// Takes a Yjs v1 update (`Y.encodeStateAsUpdate(doc)` or `driftless doc export`). Importing
+    /// the same update twice changes nothing.
+    Import {
+        /// The document's name; it is created if it is not there
+        name: String,
+        /// The update, or - for standard input
+        file: PathBuf,
+    },
+    /// Delete a document for good and end its sessions
+    ///
+    /// What remains is a mark that keeps old copies in browsers from bringing it back. Export it
+    /// first if in doubt.
+    Delete {
+        /// The document's name
+        name: String,
+    },
+    /// Read one document, or all and the database itself, and report damage (exit code 6)
+    Verify {
+        /// The document's name; all when left out
+        name: Option<String>,
+    },
+    /// Cut a damaged document back to its last good edit
+    ///
+    /// What is cut is kept aside in the database, not destroyed.
+    Repair {
+        /// The document's name
+        name: String,
+    },
+    /// Make a quarantined document writable again
+    Release {
+        /// The document's name
+        name: String,
+    },
+    /// Make a document's actor panic or stall, for tests (feature fault-injection)
+    #[cfg(feature = "fault-injection")]
+    Harm {
+        /// The document's name
+        name: String,
+        /// Block its thread for so many milliseconds instead of panicking
+        #[arg(long)]
+        stall_ms: Option<u64>,
+    },
+}
+
+/// How a state is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ExportFormat {
+    /// One Yjs v1 update, binary and complete
+    Update,
+    /// One JSON object, a key per root
+    Json,
+    /// The characters of one root
+    Text,
 }

@@ -8,7 +8,10 @@ use driftless_proto::engine::export;
 
 use super::arguments::{DocumentCommand, ExportFormat};
 use super::target::{Target, run};
-use super::{Context, EXIT_DAMAGED, EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE, Failure, files, print};
+use super::{
+    Context, EXIT_DAMAGED, EXIT_FAILED, EXIT_NOT_FOUND, EXIT_REFUSED, EXIT_USAGE, Failure, files,
+    print,
+};
 use crate::admin::command::{LIST_LIMIT_MAX, Summary};
 use crate::admin::{Command, OperationError, Reply};
 use crate::config::Settings;
@@ -61,6 +64,12 @@ pub(super) fn perform(
             let command = Command::Release { document: name };
             tell(command, nothing(), settings, json, context.output)
         }
+        #[cfg(feature = "fault-injection")]
+        DocumentCommand::Harm { name, stall_ms } => {
+            let document = name;
+            let command = Command::Harm { document, stall_ms };
+            tell(command, nothing(), settings, json, context.output)
+        }
     }
 }
 
@@ -99,6 +108,10 @@ pub(super) fn restore(
     json: bool,
     output: &mut dyn Write,
 ) -> Result<(), Failure> {
+    if !file.exists() {
+        let told = format!("{} does not exist", file.display());
+        return Err(Failure::new(EXIT_NOT_FOUND, told));
+    }
     let folder = DataFolder::open(&settings.data).map_err(OperationError::from)?;
     run(async {
         Ok(sqlite::restore(file, &folder)

@@ -1,4 +1,4 @@
-//! The command line: `driftless serve | config`.
+//! The command line: `driftless serve | config | doc … | backup | restore`.
 //!
 //! ```text
 //!  arguments ─▶ settings ─▶ serve                     ─▶ the server
@@ -6,6 +6,11 @@
 //! ```
 
 mod arguments;
+mod document;
+mod files;
+mod print;
+mod target;
+mod time;
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +21,8 @@ use std::io::{self, Read, Write};
 
 use clap::Parser;
 
+use crate::admin::OperationError;
+use crate::admin::client::CallError;
 use crate::config::environment::Environment;
 use crate::config::{self, ConfigError, Flags, Loaded, Settings, check, report};
 use crate::logging::LoggingError;
@@ -59,6 +66,29 @@ impl From<ConfigError> for Failure {
 impl From<LoggingError> for Failure {
     fn from(error: LoggingError) -> Self {
         Self::new(EXIT_FAILED, error)
+    }
+}
+
+impl From<OperationError> for Failure {
+    fn from(error: OperationError) -> Self {
+        let code = match error {
+            OperationError::NotFound => EXIT_NOT_FOUND,
+            OperationError::Refused(_) => EXIT_REFUSED,
+            OperationError::Unavailable(_) => EXIT_UNAVAILABLE,
+            OperationError::Damaged(_) => EXIT_DAMAGED,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Operation(error) => error.into(),
+            CallError::Unreachable(_) | CallError::Frame(_) | CallError::Timeout => {
+                Self::new(EXIT_UNAVAILABLE, error)
+            }
+        }
     }
 }
 
@@ -123,6 +153,22 @@ fn perform<E: Display>(
             print_settings(&loaded, json, context.output)?;
             Ok(check::guarded(&loaded.settings)?)
         }
+        Action::Doc {
+            flags,
+            json,
+            command,
+        } => {
+            let settings = settings(&flags.0, context)?.settings;
+            document::perform(command, &settings, json, context)
+        }
+        Action::Backup { flags, json, file } => {
+            let settings = settings(&flags.0, context)?.settings;
+            document::backup(&file, &settings, json, context.output)
+        }
+        Action::Restore { flags, json, file } => {
+            let settings = settings(&flags.0, context)?.settings;
+            document::restore(&file, &settings, json, context.output)
+        }
     }
 }
 
@@ -133,8 +179,7 @@ fn settings(flags: &Flags, context: &Context<'_>) -> Result<Loaded, Failure> {
 
 fn print_settings(loaded: &Loaded, json: bool, output: &mut dyn Write) -> Result<(), Failure> {
     if json {
-        let value = report::as_json(&loaded.effective);
-        return writeln!(output, "{value:#}").map_err(unwritable);
+        return print::json(&report::as_json(&loaded.effective), output);
     }
     let text = report::as_toml(&loaded.effective);
     output.write_all(text.as_bytes()).map_err(unwritable)

@@ -36,6 +36,8 @@ fn reply_json(reply: &Reply) -> Json {
         Reply::Delete { epoch } => Ok(json!({ "epoch": epoch })),
         Reply::Backup { bytes } => Ok(json!({ "bytes": bytes })),
         Reply::Export {} | Reply::Release {} => Ok(json!({})),
+        #[cfg(feature = "fault-injection")]
+        Reply::Harm {} => Ok(json!({})),
     };
     value.unwrap_or_default()
 }
@@ -57,6 +59,8 @@ fn reply_text(reply: &Reply) -> String {
         Reply::Backup { bytes } => format!("backed up, {}\n", size(*bytes)),
         Reply::Export {} => String::new(),
         Reply::Release {} => "released; the document can be written again\n".into(),
+        #[cfg(feature = "fault-injection")]
+        Reply::Harm {} => "done; look at the log and driftless_document_restarts_total\n".into(),
     }
 }
 

@@ -1,8 +1,13 @@
 //! Command lines against real folders: what is printed, and the exit codes.
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
+
 use super::*;
 
+mod running;
+mod stopped;
+mod upkeep;
 mod usage;
 
 type Variables = Vec<(&'static str, &'static str)>;
@@ -58,4 +63,11 @@ fn ran_with(arguments: &[&str], environment: &Variables, mut input: &[u8]) -> Ra
 
 fn ran(arguments: &[&str]) -> Ran {
     ran_with(arguments, &Variables::new(), b"")
+}
+
+/// Runs a command line on this data folder.
+fn ran_on(data: &Path, arguments: &[&str]) -> Ran {
+    let mut all = arguments.to_vec();
+    all.extend(["--data", data.to_str().unwrap()]);
+    ran(&all)
 }

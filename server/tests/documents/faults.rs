@@ -1,8 +1,13 @@
 //! Panics and stalls on demand: one bad document hurts nobody else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use driftless::actors::Fault;
+use driftless::store::committer::CommitterOptions;
+use driftless::store::faulty::FaultyStore;
+use driftless::store::{Store, StoreError};
+use driftless_proto::engine::CloseReason;
 
 use crate::house::{House, in_system, name, options};
 use crate::peer::Peer;
@@ -70,5 +75,57 @@ fn a_stuck_document_loses_its_thread_and_the_others_move() {
         ada.until_saved().await;
         assert_eq!(house.registry.abandoned_threads(), 1);
         assert_eq!((ada.closed, ben.closed), (None, None));
+    });
+}
+
+#[test]
+fn a_full_disk_stops_writers_past_the_bound_and_loses_nothing() {
+    in_system(async {
+        let mut faulty = None;
+        let commits = CommitterOptions {
+            queue_bytes_max: 8 << 10,
+            retry_max: Duration::from_millis(200),
+            ..CommitterOptions::default()
+        };
+        let house = House::open_over(options(), commits, |store| {
+            let wrapped = Arc::new(FaultyStore::new(store));
+            faulty = Some(wrapped.clone());
+            wrapped
+        })
+        .await;
+        let faulty = faulty.unwrap();
+        let document = name("disk");
+        let mut ada = Peer::join(&house.registry, &document).await;
+        let mut ben = Peer::join(&house.registry, &document).await;
+        ada.write("before ").await;
+        ada.until_saved().await;
+
+        faulty.set_outage(Some(StoreError::DiskFull("no space".to_owned())));
+        ada.write("during ").await;
+        ben.until(|peer| peer.text() == "before during ").await;
+        assert_eq!(
+            ada.saved, 1,
+            "nothing counts as saved while the disk is full"
+        );
+        while house.committer.status().is_healthy() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        while ada.closed.is_none() {
+            ada.write(&"x".repeat(2_000)).await;
+            ada.hear_for(Duration::from_millis(20)).await;
+        }
+        assert_eq!(ada.closed, Some(CloseReason::StoreFull));
+        assert_eq!(ben.closed, None, "readers stay");
+
+        faulty.set_outage(None);
+        house.committer.wait_idle(&document).await;
+        let whole = ada.text();
+        let mut back = Peer::join_with(&house.registry, &document, ada.leave(false)).await;
+        back.write("after").await;
+        back.until_saved().await;
+        let wanted = format!("{whole}after");
+        ben.until(move |peer| peer.text() == wanted).await;
+        let stored = house.store.load(&document).await.unwrap();
+        assert!(stored.head > 2);
     });
 }

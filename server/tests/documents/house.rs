@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use driftless::actors::{DocumentOptions, Registry};
 use driftless::clock::Clock;
+use driftless::store::Store;
 use driftless::store::committer::{Committer, CommitterOptions};
 use driftless::store::data_folder::DataFolder;
 use driftless::store::sqlite::SqliteStore;
@@ -44,11 +45,21 @@ pub(crate) fn options() -> DocumentOptions {
 impl House {
     /// Opens a store and starts the documents. Must run inside an actix system.
     pub(crate) async fn open(options: DocumentOptions) -> Self {
+        Self::open_over(options, CommitterOptions::default(), |store| store).await
+    }
+
+    /// The same with another committer, over what `wrap` makes of the store.
+    pub(crate) async fn open_over(
+        options: DocumentOptions,
+        commits: CommitterOptions,
+        wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         let data = DataFolder::open(folder.path()).unwrap();
         let store = Arc::new(SqliteStore::open(&data).await.unwrap());
-        let committer = Committer::start(store.clone(), CommitterOptions::default());
-        let registry = Registry::start(options, Clock::start(), store.clone(), committer.clone());
+        let wrapped = wrap(store.clone());
+        let committer = Committer::start(wrapped.clone(), commits);
+        let registry = Registry::start(options, Clock::start(), wrapped, committer.clone());
         Self {
             registry,
             committer,

@@ -124,6 +124,18 @@ impl Peer {
         }
     }
 
+    /// Hears whatever comes within this time.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) async fn hear_for(&mut self, time: Duration) {
+        let hear = async {
+            while self.closed.is_none() {
+                self.hear().await;
+            }
+        };
+        // The time being over is the usual end.
+        let _ = tokio::time::timeout(time, hear).await;
+    }
+
     async fn hear(&mut self) {
         let outbox = self.outbox.clone();
         match poll_fn(|context| outbox.poll_take(context, &mut self.frames)).await {

@@ -4,13 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::arguments::Arguments;
-use crate::command::{cargo, program, run as run_command};
 use crate::error::StepError;
 use crate::metadata::Metadata;
-use crate::{setup, tidy};
 
-/// The target that proves that the protocol needs no system.
-const WASM_TARGET: &str = "wasm32-unknown-unknown";
+mod steps;
 
 /// How a suite ended without failing.
 enum Verdict {
@@ -31,40 +28,6 @@ struct Suite {
     run: fn(&Context) -> Result<Verdict, StepError>,
 }
 
-/// Cheap checks first, so that a slip is known within seconds.
-const SUITES: [Suite; 6] = [
-    Suite {
-        name: "fmt",
-        proves: "the code is formatted",
-        run: fmt,
-    },
-    Suite {
-        name: "tidy",
-        proves: "layout, edges, headers and sizes hold",
-        run: check_tidy,
-    },
-    Suite {
-        name: "deny",
-        proves: "licences, sources and bans of crates hold",
-        run: deny,
-    },
-    Suite {
-        name: "clippy",
-        proves: "no lint in any target, with and without features",
-        run: clippy,
-    },
-    Suite {
-        name: "rust",
-        proves: "all tests of all crates pass",
-        run: rust,
-    },
-    Suite {
-        name: "wasm",
-        proves: "the protocol builds for wasm32",
-        run: wasm,
-    },
-];
-
 /// Runs all suites, or those named by `--suite`; every suite runs, whatever the others said.
 pub(crate) fn run(root: &Path, mut arguments: Arguments) -> Result<(), StepError> {
     let list = arguments.flag("--list");
@@ -74,7 +37,7 @@ pub(crate) fn run(root: &Path, mut arguments: Arguments) -> Result<(), StepError
     }
     arguments.finish()?;
     if list {
-        SUITES
+        steps::SUITES
             .iter()
             .for_each(|suite| println!("{:<9} {}", suite.name, suite.proves));
         return Ok(());
@@ -94,14 +57,14 @@ pub(crate) fn run(root: &Path, mut arguments: Arguments) -> Result<(), StepError
 
 fn choose(wanted: &[String]) -> Result<Vec<&'static Suite>, StepError> {
     if wanted.is_empty() {
-        return Ok(SUITES.iter().collect());
+        return Ok(steps::SUITES.iter().collect());
     }
     let find = |name: &String| {
-        SUITES
+        steps::SUITES
             .iter()
             .find(|suite| suite.name == name)
             .ok_or_else(|| {
-                let names: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
+                let names: Vec<_> = steps::SUITES.iter().map(|suite| suite.name).collect();
                 StepError::Usage(format!(
                     "there is no suite {name:?}; there are {}",
                     names.join(", ")
@@ -145,82 +108,15 @@ fn summarize(results: &[SuiteResult]) -> Result<(), StepError> {
     results
         .iter()
         .for_each(|result| println!("{}", line(result)));
+    let total: Duration = results.iter().map(|result| result.took).sum();
+    println!("--- total     {:>7.1} s", total.as_secs_f64());
     let failed: Vec<_> = results
         .iter()
         .filter(|result| result.verdict.is_err())
-        .map(|result| result.name)
         .collect();
     if failed.is_empty() {
         return Ok(());
     }
-    Err(StepError::Usage(format!("failed: {}", failed.join(", "))))
-}
-
-fn passed(result: Result<(), StepError>) -> Result<Verdict, StepError> {
-    result.map(|()| Verdict::Passed)
-}
-
-fn fmt(context: &Context) -> Result<Verdict, StepError> {
-    passed(run_command(
-        cargo(&context.root).args(["fmt", "--all", "--check"]),
-    ))
-}
-
-fn check_tidy(context: &Context) -> Result<Verdict, StepError> {
-    passed(tidy::run(&context.root))
-}
-
-fn deny(context: &Context) -> Result<Verdict, StepError> {
-    let cargo_deny = setup::cargo_deny(&context.root, &context.target)?;
-    let mut command = program(&cargo_deny.display().to_string(), &context.root);
-    command.args([
-        "--all-features",
-        "--locked",
-        "check",
-        "bans",
-        "licenses",
-        "sources",
-    ]);
-    passed(run_command(&mut command))
-}
-
-/// Features add code and so do tests: both with everything on, and what users build.
-fn clippy(context: &Context) -> Result<Verdict, StepError> {
-    let lint = |arguments: &[&str]| {
-        let mut command = cargo(&context.root);
-        command
-            .args(["clippy", "--locked", "--workspace"])
-            .args(arguments);
-        run_command(command.args(["--", "--deny", "warnings"]))
-    };
-    lint(&["--all-targets", "--all-features"])?;
-    passed(lint(&[]))
-}
-
-/// One build with all features serves this suite and every later one.
-fn rust(context: &Context) -> Result<Verdict, StepError> {
-    let arguments = [
-        "test",
-        "--locked",
-        "--workspace",
-        "--all-features",
-        "--no-fail-fast",
-    ];
-    passed(run_command(cargo(&context.root).args(arguments)))
-}
-
-fn wasm(context: &Context) -> Result<Verdict, StepError> {
-    if !setup::wasm_target(&context.root, WASM_TARGET) {
-        let reason = format!("no standard library for {WASM_TARGET}, and rustup cannot add it");
-        return Ok(Verdict::Skipped(reason));
-    }
-    let arguments = [
-        "check",
-        "--locked",
-        "--package",
-        "driftless-proto",
-        "--target",
-        WASM_TARGET,
-    ];
-    passed(run_command(cargo(&context.root).args(arguments)))
+    let names: Vec<_> = failed.iter().map(|result| result.name).collect();
+    Err(StepError::Suites(names.join(", ")))
 }

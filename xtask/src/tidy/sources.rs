@@ -69,6 +69,8 @@ const CONFINED: [Confined; 14] = [
         home: &[
             "server/src/config/environment.rs",
             "server/src/config/tests.rs",
+            // A test that starts itself again as the process to kill.
+            "server/src/store/sqlite/tests/",
         ],
         reason: "settings come from one place",
     },
@@ -132,7 +134,7 @@ const REGISTRY_HOSTS: [&str; 5] = [
     concat!("deb.", "debian.org"),
 ];
 
-/// Loopback, "any", broadcast, the three ranges for documentation (RFC 5737) and two addresses of
+/// Loopback, "any", broadcast, the three ranges for documentation (RFC 5737) and two ranges of
 /// every textbook. What ends in a dot is the start of a range.
 const ADDRESSES_ALLOWED: [&str; 8] = [
     "127.",
@@ -141,8 +143,8 @@ const ADDRESSES_ALLOWED: [&str; 8] = [
     "192.0.2.",
     "198.51.100.",
     "203.0.113.",
-    concat!("10.0.", "0.1"),
-    concat!("192.168.", "0.1"),
+    "10.0.0.",
+    "192.168.0.",
 ];
 
 /// Findings about the text of files.

@@ -86,7 +86,6 @@ impl Target for AdmissionTarget {
             }
         }
         replica.finish(report);
-        replica.end(report);
     }
 
     fn replay(&mut self, input: &Bytes, report: &mut Report) {
@@ -97,7 +96,6 @@ impl Target for AdmissionTarget {
             }
         }
         replica.finish(report);
-        replica.end(report);
     }
 }
 
@@ -161,17 +159,10 @@ impl Replica {
             if sorted(known.vector.iter()) != vector(doc) {
                 return Err("the state's vector differs".to_owned());
             }
-            let likeness = compare(doc, &reloaded)?;
-            release(&reloaded, &known)?;
-            Ok(likeness)
+            compare(doc, &reloaded)
         });
         let (admitted, known) = (&self.admitted, &self.known);
-        let merged = contain(|| {
-            let merged = reload(&merge(admitted))?;
-            let vector = vector(&merged);
-            release(&merged, known)?;
-            Ok(vector)
-        });
+        let merged = contain(|| reload(&merge(admitted)).map(|doc| vector(&doc)));
         match (checked, merged) {
             (Err(place), _) | (_, Err(place)) => {
                 self.panicked(report, place);
@@ -184,14 +175,6 @@ impl Replica {
             }
             (Ok(Ok(Likeness::OtherOrder)), _) => report.reordered += 1,
             (Ok(Ok(Likeness::Same)), _) => {}
-        }
-    }
-
-    /// Ends the replica; a document that panics is left as it is.
-    fn end(self, report: &mut Report) {
-        if let Err(place) = contain(|| release(&self.doc, &self.known)) {
-            *report.panics.entry(place).or_default() += 1;
-            std::mem::forget(self.doc);
         }
     }
 
@@ -218,14 +201,6 @@ impl Replica {
                 "not kept".to_owned()
             }
         }
-    }
-}
-
-/// Frees a document, which yrs does not do by itself when there are subdocuments in it.
-fn release(doc: &Doc, known: &Known) -> Result<(), String> {
-    match known.release_subdocuments() {
-        Some(update) => apply(doc, &update),
-        None => Ok(()),
     }
 }
 

@@ -107,6 +107,8 @@ fn a_held_folder_without_a_socket_is_told_as_unavailable() {
     let _held = DataFolder::open(&stopped.data()).unwrap();
     let told = stopped.run(&["doc", "list"]);
     assert!(told.failed(EXIT_UNAVAILABLE).contains("admin socket"));
-    let restore = stopped.run(&["restore", "/tmp/none.db"]);
+    let file = stopped.file("some.db");
+    std::fs::write(&file, "anything").unwrap();
+    let restore = stopped.run(&["restore", &file]);
     assert!(restore.failed(EXIT_REFUSED).contains("in use"));
 }

@@ -7,7 +7,8 @@ fn help_pages_show_settings_examples_and_exit_codes() {
     let help = ran(&["--help"]).text();
     for wanted in [
         "serve",
-        "config",
+        "doc",
+        "backup",
         "Exit codes",
         "DRIFTLESS_RELAY=durable driftless serve",
     ] {
@@ -19,6 +20,9 @@ fn help_pages_show_settings_examples_and_exit_codes() {
         assert!(serve.contains(&setting.environment()), "{}", setting.name);
     }
     assert!(serve.contains("Limits on what clients send"));
+    let doc = ran(&["doc", "--help"]).text();
+    assert!(doc.contains("admin socket") && doc.contains("driftless doc export"));
+    assert!(doc.contains("DRIFTLESS_DATA"));
     assert!(ran(&["--version"]).text().starts_with("driftless 0."));
 }
 
@@ -60,7 +64,7 @@ fn repeated_origins_are_collected() {
 
 #[test]
 fn wrong_usage_is_told_with_code_2() {
-    let table: [(&[&str], &str); 6] = [
+    let table: [(&[&str], &str); 8] = [
         (&[], "Usage"),
         (&["sevre"], "serve"),
         (&["serve", "--rely", "durable"], "--relay"),
@@ -73,6 +77,8 @@ fn wrong_usage_is_told_with_code_2() {
             &["config", "--relay", "durable", "--relay", "durable"],
             "multiple times",
         ),
+        (&["doc", "export", "a", "--root", "body"], "--format text"),
+        (&["doc", "export", "a", "--json"], "--format json"),
     ];
     for (arguments, wanted) in table {
         let failed = ran(arguments);
@@ -81,8 +87,43 @@ fn wrong_usage_is_told_with_code_2() {
         assert!(failed.output.is_empty());
     }
     let environment = vec![("DRIFTLESS_HISTROY", "7d")];
-    let told = ran_with(&["config"], &environment, b"");
+    let told = ran_with(&["doc", "list"], &environment, b"");
     assert!(told.failed(EXIT_USAGE).contains("DRIFTLESS_HISTORY"));
+}
+
+#[test]
+fn commands_on_a_folder_without_documents_create_nothing() {
+    let parent = tempfile::tempdir().unwrap();
+    let data = parent.path().join("data");
+    for arguments in [
+        &["doc", "list"][..],
+        &["doc", "delete", "a"],
+        &["doc", "verify"],
+        &["backup", "/nowhere/b.db"],
+    ] {
+        let told = ran_on(&data, arguments);
+        assert!(
+            told.failed(EXIT_NOT_FOUND).contains("--data"),
+            "{arguments:?}"
+        );
+        assert!(!data.exists());
+    }
+}
+
+#[test]
+fn a_binary_update_is_not_printed_to_a_terminal() {
+    let mut output = Vec::new();
+    let mut errors = Vec::new();
+    let mut context = Context {
+        environment: &Variables::new(),
+        input: &mut &b""[..],
+        output: &mut output,
+        output_is_terminal: true,
+        errors: &mut errors,
+    };
+    let arguments = ["driftless", "doc", "export", "a"].map(Into::into);
+    assert_eq!(run(arguments, &mut context, never_serve), EXIT_USAGE);
+    assert!(String::from_utf8(errors).unwrap().contains("-o FILE"));
 }
 
 #[test]
@@ -107,4 +148,12 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     let arguments = ["driftless", "config"].map(Into::into);
     assert_eq!(run(arguments, &mut context, never_serve), EXIT_DONE);
     assert!(errors.is_empty());
+}
+
+#[test]
+fn names_cannot_move_the_cursor() {
+    assert_eq!(
+        print::safe("a/ü\u{1b}[2J\u{202e}\n"),
+        "a/ü\\u{1b}[2J\\u{202e}\\n"
+    );
 }

@@ -108,18 +108,3 @@ test('a killed server comes back to tabs that typed on', async t => {
   await type(tabs, 'again', tokens)
   assertTokens(await converged('killed', tabs), tokens)
 })
-
-test('a deleted document does not come back from a tab that was offline, and the tab is told', async t => {
-  const profile = await Tabs.open(t, browser, server)
-  const tab = await profile.tab('late', 'deleted')
-  await tab.call('append', '<old>')
-  await converged('deleted', [tab])
-  profile.cables.pull('late')
-  await until('the tab is offline', async () => !await tab.call('connected'))
-  await tab.call('append', '<typed offline>')
-  await server.command('doc', 'delete', 'deleted')
-  profile.cables.plug('late')
-  const closed = await until('the tab is told', () => tab.value('closed'))
-  assert.equal(closed.code, 4404)
-  assert.equal((await read(server, 'deleted')).getText('t').toString(), '')
-})

@@ -91,6 +91,8 @@ async function servePage () {
   })
   listener.listen(0, '127.0.0.1')
   await once(listener, 'listening')
+  // Not what keeps a failed run alive.
+  listener.unref()
   return listener
 }
 

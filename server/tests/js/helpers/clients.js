@@ -7,6 +7,9 @@ import { WebsocketProvider as Provider3 } from 'y-websocket'
 import { Doc as Doc13 } from 'yjs'
 import { until } from './wait.js'
 
+/** Each provider listens for the end of the process; there are more here than Node expects. */
+process.setMaxListeners(100)
+
 const yjs13 = {
   Doc: Doc13,
   text: doc => doc.getText('t'),

@@ -1,0 +1,44 @@
+//! A fixed set of simulated networks; `cargo xtask simulate` runs more.
+
+#![cfg(feature = "testing")]
+
+use driftless_proto::testing::simulate;
+
+/// Runs seeds and names the one that breaks a promise or panics.
+fn run(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let outcome = std::panic::catch_unwind(|| simulate(seed, false));
+        let problem = match outcome {
+            Ok(Ok(_)) => continue,
+            Ok(Err(failure)) => failure.to_string(),
+            Err(_) => format!("seed {seed} panicked"),
+        };
+        panic!("{problem}\nreplay: cargo xtask simulate --seed {seed} --trace");
+    }
+}
+
+#[test]
+fn the_first_hundred_networks_keep_every_promise() {
+    run(0..100);
+}
+
+#[test]
+fn the_second_hundred_networks_keep_every_promise() {
+    run(100..200);
+}
+
+#[test]
+fn the_third_hundred_networks_keep_every_promise() {
+    run(200..300);
+}
+
+#[test]
+fn a_seed_replays_to_the_letter() {
+    let run = |seed| match simulate(seed, true) {
+        Ok(report) => report.trace,
+        Err(failure) => failure.trace,
+    };
+    for seed in [3, 14, 159] {
+        assert_eq!(run(seed), run(seed), "seed {seed}");
+    }
+}
