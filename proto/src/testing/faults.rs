@@ -3,7 +3,7 @@
 use super::client::Mode;
 use super::scenario::Fault;
 use super::violation::Violation;
-use super::world::World;
+use super::world::{Event, World};
 
 impl World {
     pub(super) fn fault(&mut self, fault: Fault) -> Result<(), Violation> {
@@ -37,6 +37,11 @@ impl World {
             Fault::Crash => {
                 self.crash();
                 return self.check_store();
+            }
+            Fault::CrashBehind => {
+                let for_ms = self.rng.between(50, 1_500);
+                self.store.failing_until_ms = self.now_ms() + for_ms + 1;
+                self.queue.after(for_ms, Event::Fault(Fault::Crash));
             }
             Fault::ActorDies => self.node.dies = self.node.is_ready(),
             Fault::StoreFails => {

@@ -18,6 +18,8 @@ pub(super) enum Fault {
     Join,
     /// The server's process dies and comes back.
     Crash,
+    /// The process dies while commits fail: much is relayed, little is stored.
+    CrashBehind,
     /// The document's actor dies and is replaced.
     ActorDies,
     /// Commits fail for a while.
@@ -99,13 +101,14 @@ impl Plan {
 
 /// How often each fault happens in a run in which it happens, at most, and in how many of a
 /// hundred runs it may.
-const FAULTS: [(Fault, u64, u64); 11] = [
+const FAULTS: [(Fault, u64, u64); 12] = [
     (Fault::Cut, 6, 70),
     (Fault::Stall, 4, 50),
     (Fault::Offline, 4, 50),
     (Fault::Leave, 2, 30),
     (Fault::Join, 3, 50),
     (Fault::Crash, 3, 50),
+    (Fault::CrashBehind, 2, 50),
     (Fault::ActorDies, 2, 30),
     (Fault::StoreFails, 2, 40),
     (Fault::StoreSlows, 3, 40),
