@@ -325,7 +325,7 @@ impl Replica {
         if is_old {
             self.close(now_ms, session, CloseReason::Deleted, effects);
         } else if let Some(peer) = self.sessions.get_mut(&session) {
-            peer.claims_more = !self.state.known.vector.covers(&vector);
+            peer.claims_more |= !vector.is_empty();
             peer.asked = Some(vector);
             self.asking.insert(session);
         }

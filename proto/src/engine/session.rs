@@ -81,7 +81,8 @@ pub(super) struct Session {
     pub(super) base: Arc<StateVector>,
     /// It answered our step 1: what it wrote while it was away has arrived.
     pub(super) answered: bool,
-    /// Its step 1 names structs that are not here: its answer to ours will bring them.
+    /// Its step 1 names structs, so it may hold deletes too, which no vector tells: only its answer
+    /// to our step 1 brings them.
     pub(super) claims_more: bool,
     /// It sent an update. A peer that does so without answering our step 1 has nothing else to
     /// bring, unless it claims more.

@@ -116,3 +116,30 @@ fn a_refused_peer_hears_no_more_acks() {
     assert_eq!(appends(&effects), []);
     assert_eq!(saved(&bench.wait(1_000), 1), Some(1));
 }
+
+#[test]
+fn deletes_made_offline_withhold_the_ack_until_step_2_brings_them() {
+    let mut bench = Bench::new(options());
+    bench.join([1]);
+    let typed = peer(1).type_text("abc");
+    bench.turn([update(1, &typed)]);
+    let mut writer = peer(2);
+    writer.hear(&typed);
+    writer.delete(0, 1);
+    // Its vector names nothing that is not here, and its first live edit needs nothing more.
+    let hello = step1(2, &writer);
+    let live = writer.type_text("x");
+    bench.turn([attach(2), hello, update(2, &live), probe(2, 1)]);
+    assert_eq!(saved(&bench.commit(2), 2), None);
+    bench.turn([step2(2, &writer.state())]);
+    assert_eq!(saved(&bench.commit(3), 2), Some(1));
+}
+
+#[test]
+fn a_peer_that_came_with_nothing_need_not_answer_step_1() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(2);
+    bench.turn([attach(2), step1(2, &writer)]);
+    bench.turn([update(2, &writer.type_text("x")), probe(2, 1)]);
+    assert_eq!(saved(&bench.commit(1), 2), Some(1));
+}
