@@ -46,8 +46,9 @@ impl World {
         self.check_epoch(&stored.known.vector)?;
         let denied = self.clients.iter().any(|client| client.record.denied);
         for client in live.iter().map(|name| &self.clients[*name]) {
-            // What a denied tab took with it may be all that others wait for.
-            if client.has_pending() && !denied {
+            // What a denied or deleted tab took with it may be all that its siblings wait for.
+            let is_forsaken = denied || self.has_deleted_sibling(client);
+            if client.has_pending() && !is_forsaken {
                 return Err(Violation::Pending {
                     client: client.name,
                 });
@@ -58,10 +59,19 @@ impl World {
                 held.covers(&stored)?;
             } else {
                 stored.equals(&held)?;
+            }
+            if !is_forsaken {
                 check_answered(client)?;
             }
         }
         self.check_presence(&live)
+    }
+
+    /// Whether a tab of the same browser held the document's deleted past.
+    fn has_deleted_sibling(&self, client: &Client) -> bool {
+        let is_sibling = |other: &&Client| other.group.is_some() && other.group == client.group;
+        let mut siblings = self.clients.iter().filter(is_sibling);
+        siblings.any(|sibling| sibling.record.deleted)
     }
 
     /// Nothing of a deleted epoch came back.
