@@ -121,6 +121,8 @@ impl Places {
         // What is left of a trimmed struct hangs on its own first part.
         let origin = match step.offset {
             0 => read.origin,
+            // One GC may cover what had several parents: its tail tells nothing of its place.
+            _ if read.kind == super::content::GC => None,
             offset => Some(Id {
                 client: step.client,
                 clock: read.clock + offset - 1,
