@@ -26,6 +26,9 @@ use crate::store::{Append, StoreError};
 /// How long encodings made for joiners are kept for the next one.
 const ENCODINGS_KEPT_MS: u64 = 5_000;
 
+/// How long a document waits when changes come faster than the store takes them; a few commits.
+const STORE_BEHIND_PAUSE_MS: u64 = 10;
+
 /// A replica takes about this many times its encoded size (measured: 2 for typed text, up to 15
 /// for scattered single-character edits), and this much when it is empty.
 const RESIDENT_FACTOR: u64 = 8;
@@ -187,6 +190,16 @@ impl Ready {
             return TurnEnd::Reload;
         }
         self.look_at_store(now_ms);
+        if self.shared.committer.is_behind() {
+            // The inbox fills, its sockets are not read, and the writers slow down to what the
+            // store takes.
+            return match self.finish(now_ms) {
+                Some(end) => end,
+                None => TurnEnd::Done {
+                    wake_at_ms: Some(now_ms + STORE_BEHIND_PAUSE_MS),
+                },
+            };
+        }
         self.cell.inbox.take(&mut self.items);
         while let Some(item) = self.items.pop_front() {
             if let Some(end) = self.handle(now_ms, item) {

@@ -193,6 +193,12 @@ impl Committer {
         self.shared.has_room()
     }
 
+    /// True when changes come faster than a healthy store takes them: let writers wait a little, so
+    /// that the queue never gets full. Not while the store is away, which waiting does not help.
+    pub fn is_behind(&self) -> bool {
+        self.shared.is_behind()
+    }
+
     /// Resolves when the queue has room.
     pub async fn wait_for_room(&self) {
         self.shared.wait_until(queue::State::has_room).await;

@@ -129,3 +129,34 @@ fn a_full_disk_stops_writers_past_the_bound_and_loses_nothing() {
         assert!(stored.head > 2);
     });
 }
+
+#[test]
+fn a_store_that_is_slower_than_its_writers_slows_them_down() {
+    in_system(async {
+        let mut faulty = None;
+        let commits = CommitterOptions {
+            queue_bytes_max: 64 << 10,
+            ..CommitterOptions::default()
+        };
+        let house = House::open_over(options(), commits, |store| {
+            let wrapped = Arc::new(FaultyStore::new(store));
+            faulty = Some(wrapped.clone());
+            wrapped
+        })
+        .await;
+        let faulty = faulty.unwrap();
+        let mut ada = Peer::join(&house.registry, &name("slow")).await;
+        faulty.hold_commits(true);
+        for _ in 0..100 {
+            ada.write(&"x".repeat(2_000)).await;
+            ada.hear_for(Duration::from_millis(1)).await;
+        }
+        assert_eq!(
+            ada.closed, None,
+            "twice the bound was sent, and nobody is closed"
+        );
+        faulty.hold_commits(false);
+        ada.until_saved().await;
+        assert_eq!(ada.closed, None);
+    });
+}

@@ -51,6 +51,11 @@ impl State {
         self.unfinished_bytes < self.bytes_max
     }
 
+    /// More than half of the bound waits although commits succeed.
+    pub(super) fn is_behind(&self) -> bool {
+        self.trouble.is_none() && self.unfinished_bytes > self.bytes_max / 2
+    }
+
     pub(super) fn is_unfinished(&self, document: &DocumentName) -> bool {
         self.unfinished.contains_key(document)
     }
@@ -114,6 +119,10 @@ impl Shared {
 
     pub(super) fn has_room(&self) -> bool {
         self.state().has_room()
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        self.state().is_behind()
     }
 
     /// Resolves when the condition holds; it is looked at after every batch.
