@@ -74,10 +74,25 @@ impl<S: DocumentOperations> LiveOperations<S> {
     }
 
     /// Says `NotFound` for a name that was never written or is deleted, instead of an empty state.
+    /// What peers see of a new document may still be on its way to the store: that is waited for.
     async fn exists(&self, document: &DocumentName) -> Result<(), OperationError> {
-        match self.summary(document).await?.deleted {
-            true => Err(OperationError::NotFound),
-            false => Ok(()),
+        if self.is_stored(document).await? {
+            return Ok(());
+        }
+        if self.registry.session_count(document).is_some() {
+            self.registry.export(document).await?;
+        }
+        match self.is_stored(document).await? {
+            true => Ok(()),
+            false => Err(OperationError::NotFound),
+        }
+    }
+
+    async fn is_stored(&self, document: &DocumentName) -> Result<bool, OperationError> {
+        match self.summary(document).await {
+            Ok(summary) => Ok(!summary.deleted),
+            Err(OperationError::NotFound) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -213,7 +228,13 @@ impl<S: DocumentOperations> DocumentOperations for LiveOperations<S> {
 
     fn show<'a>(&'a self, document: &'a DocumentName) -> OperationFuture<'a, DocumentDetails> {
         Box::pin(async move {
-            let mut details = self.stored.show(document).await?;
+            let mut details = match self.stored.show(document).await {
+                Err(OperationError::NotFound) => {
+                    self.exists(document).await?;
+                    self.stored.show(document).await?
+                }
+                shown => shown?,
+            };
             let sessions = self.registry.session_count(document);
             details.live = Some(LiveDetails {
                 resident: sessions.is_some(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use driftless::actors::Fault;
+use driftless::admin::operations::DocumentOperations;
 use driftless::store::committer::CommitterOptions;
 use driftless::store::faulty::FaultyStore;
 use driftless::store::{Store, StoreError};
@@ -158,5 +159,37 @@ fn a_store_that_is_slower_than_its_writers_slows_them_down() {
         faulty.hold_commits(false);
         ada.until_saved().await;
         assert_eq!(ada.closed, None);
+    });
+}
+
+#[test]
+fn an_operator_finds_a_document_whose_first_edit_is_still_being_committed() {
+    in_system(async {
+        let mut faulty = None;
+        let house = House::open_over(options(), CommitterOptions::default(), |store| {
+            let wrapped = Arc::new(FaultyStore::new(store));
+            faulty = Some(wrapped.clone());
+            wrapped
+        })
+        .await;
+        let faulty = faulty.unwrap();
+        let document = name("new");
+        let mut ada = Peer::join(&house.registry, &document).await;
+        let mut ben = Peer::join(&house.registry, &document).await;
+        faulty.hold_commits(true);
+        ada.write("seen").await;
+        ben.until(|peer| peer.text() == "seen").await;
+        let operations = house.operations();
+        let deletion = tokio::task::spawn_local(async move {
+            let shown = operations.show(&document).await.unwrap();
+            assert_eq!(shown.summary.head, 1);
+            operations.delete(&document).await
+        });
+        ben.hear_for(Duration::from_millis(100)).await;
+        assert!(!deletion.is_finished(), "it waits for the commit");
+        faulty.hold_commits(false);
+        deletion.await.unwrap().unwrap();
+        ben.until(|peer| peer.closed == Some(CloseReason::Deleted))
+            .await;
     });
 }

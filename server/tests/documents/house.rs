@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use driftless::actors::{DocumentOptions, Registry};
+use driftless::admin::live::LiveOperations;
+use driftless::admin::stored::StoredOperations;
 use driftless::clock::Clock;
 use driftless::store::Store;
 use driftless::store::committer::{Committer, CommitterOptions};
@@ -66,6 +68,12 @@ impl House {
             store,
             _folder: folder,
         }
+    }
+
+    /// What an operator does with the documents.
+    pub(crate) fn operations(&self) -> LiveOperations<StoredOperations> {
+        let stored = StoredOperations::new(self.store.clone(), options().replica, Clock::start());
+        LiveOperations::new(self.registry.clone(), Arc::new(stored))
     }
 }
 
