@@ -65,6 +65,7 @@ impl Replica {
         // What was staged in this turn is known already, and shows in a step 1.
         let version = self.staged_version();
         if self.options.relay == Relay::Durable && version > self.durable_version {
+            self.gated_states.extend(state_receiver(&effect));
             self.gated.push_back(Gated {
                 version,
                 effect,
@@ -79,6 +80,7 @@ impl Replica {
         if let Effect::Broadcast { relay, .. } = effect {
             self.turn_relays.push((relay, advances));
         } else if let Some(session) = state_receiver(&effect) {
+            self.gated_states.remove(&session);
             self.turn_states.insert(session);
         }
         effects.push(effect);
@@ -165,8 +167,7 @@ impl Replica {
 
     /// Whether a state was sent to the session in this turn, or waits for a commit.
     fn is_state_under_way(&self, session: SessionId) -> bool {
-        let waits = |gated: &Gated| state_receiver(&gated.effect) == Some(session);
-        self.turn_states.contains(&session) || self.gated.iter().any(waits)
+        self.turn_states.contains(&session) || self.gated_states.contains(&session)
     }
 
     /// What a peer has that received every broadcast before this one of the current turn.

@@ -63,6 +63,8 @@ pub struct Replica {
     pub(super) version: u64,
     pub(super) durable_version: u64,
     pub(super) gated: VecDeque<Gated>,
+    /// The sessions for which a state, or a part of one, waits for a commit.
+    pub(super) gated_states: BTreeSet<SessionId>,
     /// The number of the next broadcast, and what those of this turn added.
     pub(super) next_relay: u64,
     pub(super) turn_relays: Vec<(u64, Vec<Advance>)>,
@@ -112,6 +114,7 @@ impl Replica {
             version: 0,
             durable_version: 0,
             gated: VecDeque::new(),
+            gated_states: BTreeSet::new(),
             next_relay: 0,
             turn_relays: Vec::new(),
             turn_states: BTreeSet::new(),
@@ -399,6 +402,7 @@ impl Replica {
             &mut self.probing,
             &mut self.asking,
             &mut self.listeners,
+            &mut self.gated_states,
         ] {
             set.remove(&session);
         }

@@ -26,6 +26,12 @@ impl Replica {
     /// Answers what was asked in this turn; false when the replica died of it.
     pub(super) fn answer_asking(&mut self, now_ms: u64, effects: &mut Vec<Effect>) -> bool {
         for session in std::mem::take(&mut self.asking) {
+            if self.gated_states.contains(&session) {
+                // It is answered once what it was sent before is durable: however often it asks,
+                // one state waits for it.
+                self.asking.insert(session);
+                continue;
+            }
             let Some(peer) = self.sessions.get_mut(&session) else {
                 continue;
             };

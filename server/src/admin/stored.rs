@@ -159,6 +159,24 @@ impl StoredOperations {
         })
     }
 
+    /// Cuts what the checksums disprove, and then what is intact and yet makes no document.
+    async fn repair_document(&self, document: &DocumentName) -> Result<Repair, OperationError> {
+        let cut = self.store.repair(document, None).await?;
+        let mut repair = Repair {
+            head_before: cut.head_before,
+            head: cut.head,
+            dropped_appends: cut.appends_cut,
+            dropped_snapshots: cut.snapshots_cut,
+        };
+        if let Some(good_until) = self.readable(document).await?.good_until {
+            let cut = self.store.repair(document, Some(good_until)).await?;
+            repair.head = cut.head;
+            repair.dropped_appends += cut.appends_cut;
+            repair.dropped_snapshots += cut.snapshots_cut;
+        }
+        Ok(repair)
+    }
+
     async fn release_document(&self, document: &DocumentName) -> Result<(), OperationError> {
         self.summary(document).await?;
         if let Some(damage) = self.damages(document).await?.into_iter().next() {
@@ -232,13 +250,7 @@ impl DocumentOperations for StoredOperations {
     fn repair<'a>(&'a self, document: &'a DocumentName) -> OperationFuture<'a, Repair> {
         Box::pin(async move {
             self.summary(document).await?;
-            let repaired = self.store.repair(document).await?;
-            Ok(Repair {
-                head_before: repaired.head_before,
-                head: repaired.head,
-                dropped_appends: repaired.appends_cut,
-                dropped_snapshots: repaired.snapshots_cut,
-            })
+            self.repair_document(document).await
         })
     }
 
@@ -267,6 +279,8 @@ struct Readable {
     snapshot_sequence: u64,
     /// What is wrong behind.
     damage: Option<String>,
+    /// The last append before an intact one that does not apply.
+    good_until: Option<u64>,
 }
 
 /// Folds what was stored into one state, up to the first append that does not apply.
@@ -275,15 +289,18 @@ fn readable(stored: LoadedDocument) -> Result<Readable, OperationError> {
         Some(snapshot) => (snapshot.sequence, Some(snapshot.state)),
         None => (0, None),
     };
-    let updates: Vec<_> = stored
+    let (sequences, updates): (Vec<_>, Vec<_>) = stored
         .appends
         .into_iter()
-        .map(|append| append.update)
-        .collect();
+        .map(|append| (append.sequence, append.update))
+        .unzip();
     let mut damage = stored.damage;
+    let mut good_until = None;
     let state = match build_snapshot(base.as_ref(), &updates) {
         Err(SnapshotError::Load(error @ LoadError::Append { index })) => {
             damage.get_or_insert_with(|| error.to_string());
+            let last_good = index.checked_sub(1).and_then(|at| sequences.get(at));
+            good_until = Some(last_good.copied().unwrap_or(snapshot_sequence));
             build_snapshot(base.as_ref(), updates.get(..index).unwrap_or_default())
         }
         built => built,
@@ -295,6 +312,7 @@ fn readable(stored: LoadedDocument) -> Result<Readable, OperationError> {
         state,
         snapshot_sequence,
         damage,
+        good_until,
     })
 }
 

@@ -205,8 +205,12 @@ impl Store for FaultyStore {
         self.inner.inspect(document)
     }
 
-    fn repair<'a>(&'a self, document: &'a DocumentName) -> StoreFuture<'a, Repair> {
-        self.inner.repair(document)
+    fn repair<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        good_until: Option<u64>,
+    ) -> StoreFuture<'a, Repair> {
+        self.inner.repair(document, good_until)
     }
 
     fn verify_structure(&self) -> StoreFuture<'_, Vec<String>> {

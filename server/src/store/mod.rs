@@ -273,7 +273,14 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     fn inspect<'a>(&'a self, document: &'a DocumentName) -> StoreFuture<'a, Inspection>;
 
     /// Cuts a damaged document back to its last good append. What is cut is kept aside.
-    fn repair<'a>(&'a self, document: &'a DocumentName) -> StoreFuture<'a, Repair>;
+    ///
+    /// `good_until` is what the caller knows beyond the checksums: appends after this sequence
+    /// number are intact and yet make no document. Not below where loads start.
+    fn repair<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        good_until: Option<u64>,
+    ) -> StoreFuture<'a, Repair>;
 
     /// Checks what documents share: the structure of the database. Empty when it is sound.
     fn verify_structure(&self) -> StoreFuture<'_, Vec<String>>;

@@ -215,3 +215,28 @@ fn a_state_that_waits_for_its_commit_is_not_taken_for_delivered() {
     hear_all(&mut reader, bench.drain(2));
     assert_eq!(reader.text(), "a");
 }
+
+#[test]
+fn however_often_a_peer_asks_one_state_waits_for_the_commit() {
+    let mut bench = Bench::new(durable());
+    bench.join([1]);
+    let (mut writer, mut reader) = (peer(1), peer(2));
+    bench.turn([update(1, &writer.type_text("a")), attach(2)]);
+    for _ in 0..100 {
+        let effects = bench.turn([step1(2, &reader)]);
+        assert_eq!(updates_to(&effects, 2), [Bytes::new(); 0]);
+    }
+    let sent = updates_to(&bench.commit(1), 2);
+    assert_eq!(
+        sent.len(),
+        2,
+        "the first answer, and one to all later questions"
+    );
+    hear_all(
+        &mut reader,
+        sent.into_iter()
+            .map(|update| Outbound::Update { update })
+            .collect(),
+    );
+    assert_eq!(reader.text(), "a");
+}

@@ -42,7 +42,7 @@ impl Stopped {
         self.run(&["doc", "import", name, &file, "--json"])
     }
 
-    fn with_store(&self, work: impl AsyncFnOnce(&SqliteStore)) {
+    pub(super) fn with_store(&self, work: impl AsyncFnOnce(&SqliteStore)) {
         let folder = DataFolder::open(&self.data()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

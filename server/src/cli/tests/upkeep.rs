@@ -1,5 +1,6 @@
 //! Backups, restores, verification and repair on the folder of a stopped server.
 
+use driftless_proto::name::DocumentName;
 use serde_json::json;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
@@ -7,6 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::stopped::{Stopped, typed};
 use super::*;
 use crate::store::data_folder::DATABASE_FILE_NAME;
+use crate::store::{Append, Origin, Store};
 
 /// Spoils what is stored under a sequence number, as a bad disk would.
 fn spoil(stopped: &Stopped, sequence: i64) {
@@ -77,6 +79,39 @@ fn damage_is_found_cut_and_released() {
     assert_eq!(repaired["dropped_appends"], 1);
     stopped.run(&["doc", "verify"]).text();
     stopped.run(&["doc", "release", "a"]).text();
+    stopped.import("a", &typed(4, 0, "x")).text();
+}
+
+/// Logs an update as if it had been admitted, with the right checksum.
+fn log_unchecked(stopped: &Stopped, update: Vec<u8>) {
+    stopped.with_store(async |store| {
+        let append = Append {
+            document: DocumentName::new("a").unwrap(),
+            epoch: 1,
+            id: fastrand::u128(..).to_be_bytes(),
+            origin: Origin::default(),
+            time_ms: 1,
+            update: update.clone().into(),
+        };
+        store.commit(&[append]).await.unwrap();
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn an_intact_append_that_does_not_apply_is_cut_with_all_that_follows() {
+    let stopped = written();
+    log_unchecked(&stopped, typed(4, 7, "builds on nothing"));
+    log_unchecked(&stopped, typed(5, 0, "fine"));
+    let verified = stopped.run(&["doc", "verify", "a"]);
+    assert!(verified.failed(EXIT_DAMAGED).contains("doc repair"));
+    stopped.run(&["doc", "release", "a"]).failed(EXIT_REFUSED);
+    let repaired = stopped.run(&["doc", "repair", "a", "--json"]).json();
+    let expected = json!({
+        "head_before": 5, "head": 3, "dropped_appends": 2, "dropped_snapshots": 0
+    });
+    assert_eq!(repaired, expected);
+    stopped.run(&["doc", "verify", "a"]).text();
     stopped.import("a", &typed(4, 0, "x")).text();
 }
 

@@ -23,7 +23,7 @@ pub(crate) async fn inspection_finds_nothing_in_good_documents(backend: &impl Ba
         (SnapshotKind::Base, snapshot(2)),
     ];
     assert_eq!(found.snapshots, expected);
-    let repair = store.repair(&document).await.unwrap();
+    let repair = store.repair(&document, None).await.unwrap();
     assert_eq!((repair.head_before, repair.head), (6, 6));
     assert_eq!((repair.appends_cut, repair.snapshots_cut), (0, 0));
     store.delete(&document, &[0]).await.unwrap();
@@ -58,7 +58,7 @@ pub(crate) async fn repair_cuts_a_damaged_end(backend: &impl Backend) {
     let found = store.inspect(&name("a")).await.unwrap();
     assert_eq!((found.head, found.good_until), (8, 5));
     assert!(found.findings[0].contains("append 6"), "{found:?}");
-    let repair = store.repair(&name("a")).await.unwrap();
+    let repair = store.repair(&name("a"), None).await.unwrap();
     assert_eq!(
         (repair.head_before, repair.head, repair.appends_cut),
         (8, 5, 3)
@@ -83,7 +83,7 @@ pub(crate) async fn repair_moves_the_horizon_over_damaged_history(backend: &impl
     assert_eq!(loaded.damage, None, "loads are not concerned");
     let found = store.inspect(&document).await.unwrap();
     assert_eq!((found.good_until, found.findings.len()), (8, 1));
-    let repair = store.repair(&document).await.unwrap();
+    let repair = store.repair(&document, None).await.unwrap();
     assert_eq!(
         (repair.head, repair.appends_cut, repair.snapshots_cut),
         (8, 4, 1)
@@ -104,7 +104,7 @@ pub(crate) async fn repair_drops_a_damaged_snapshot(backend: &impl Backend) {
     backend
         .spoil_snapshot(&document, SnapshotKind::Latest)
         .await;
-    let repair = store.repair(&document).await.unwrap();
+    let repair = store.repair(&document, None).await.unwrap();
     assert_eq!(
         (repair.head, repair.appends_cut, repair.snapshots_cut),
         (8, 0, 1)
@@ -124,7 +124,7 @@ pub(crate) async fn repair_of_nothing_intact_is_refused(backend: &impl Backend) 
     backend.spoil_snapshot(&document, SnapshotKind::Base).await;
     let found = store.inspect(&document).await.unwrap();
     assert!(found.findings.len() >= 2, "{found:?}");
-    let repair = store.repair(&document).await;
+    let repair = store.repair(&document, None).await;
     assert!(matches!(repair, Err(StoreError::Refused(_))), "{repair:?}");
     let after = store.inspect(&document).await.unwrap();
     assert_eq!(after, found, "nothing was touched");

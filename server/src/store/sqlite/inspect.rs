@@ -205,11 +205,19 @@ async fn walk(
 pub(super) async fn repair(
     connection: &mut SqliteConnection,
     document: &DocumentName,
+    good_until: Option<u64>,
 ) -> Result<Repair, StoreError> {
     begin(connection).await?;
-    let found = examine(connection, document).await?;
+    let mut found = examine(connection, document).await?;
     let head_before = found.row.head;
-    if found.findings.is_empty() {
+    if let (Some(readable), Some(good_until)) = (&mut found.readable, good_until) {
+        readable.until = readable.until.min(good_until.max(readable.from));
+    }
+    let is_cut = found
+        .readable
+        .as_ref()
+        .is_some_and(|one| one.until < head_before);
+    if found.findings.is_empty() && !is_cut {
         roll_back(connection).await?;
         return Ok(Repair {
             head_before,

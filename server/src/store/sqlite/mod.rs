@@ -227,10 +227,14 @@ impl Store for SqliteStore {
         Box::pin(inspect::inspect(&self.readers, document))
     }
 
-    fn repair<'a>(&'a self, document: &'a DocumentName) -> StoreFuture<'a, Repair> {
+    fn repair<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        good_until: Option<u64>,
+    ) -> StoreFuture<'a, Repair> {
         Box::pin(async move {
             let mut lease = self.writer.lease().await?;
-            let result = inspect::repair(&mut lease.connection, document).await;
+            let result = inspect::repair(&mut lease.connection, document, good_until).await;
             // The repaired log may be shorter than what was committed last.
             lease.forget_last_commit();
             lease.finish(result)

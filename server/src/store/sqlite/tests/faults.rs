@@ -196,7 +196,7 @@ async fn a_flipped_bit_in_an_update_is_found_and_repaired() {
     }
     assert!((1..=4).contains(&harmed.len()), "{harmed:?}");
     for document in harmed {
-        let repair = store.repair(&document).await.unwrap();
+        let repair = store.repair(&document, None).await.unwrap();
         assert_eq!(repair.appends_cut, 60 - repair.head, "{repair:?}");
         let loaded = store.load(&document).await.unwrap();
         let appends = loaded.appends.len() as u64;
