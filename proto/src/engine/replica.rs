@@ -14,7 +14,7 @@ use super::types::{
     Effect, Input, LoadError, Observation, ReplicaOptions, SessionId, StoredDocument, Suspect,
     Writes,
 };
-use crate::admission::{Admitted, Advance, Limits, Refusal, StateVector};
+use crate::admission::{self, Admitted, Advance, Limits, Refusal, StateVector};
 use crate::wire::{Message, Outbound};
 
 /// How long a peer may be silent about what it has before it is served like a listener that
@@ -448,24 +448,44 @@ impl Replica {
         effects.push(Effect::Observed(Observation::Applied {
             updates: parts.len(),
         }));
-        let only = authors
+        let advances = parts
             .iter()
-            .all(|author| author == &authors[0])
-            .then_some(authors[0]);
-        let mut advances = Vec::with_capacity(parts.len());
-        for (session, part) in authors.into_iter().zip(parts) {
-            self.version += 1;
-            advances.extend(part.advances.iter().copied());
-            effects.push(Effect::Append {
-                version: self.version,
-                session,
-                update: part.update,
-            });
-        }
+            .flat_map(|part| part.advances.iter().copied())
+            .collect();
+        let only = self.append(&authors, &parts, merged.as_ref(), effects);
         if let Some(update) = merged {
             self.broadcast(only, Outbound::Update { update }, advances, effects);
         }
         true
+    }
+
+    /// One append for what a session sent without another one in between: sooner or later of two
+    /// sessions is kept, and each append has one author. Returns the author if there is only one.
+    fn append(
+        &mut self,
+        authors: &[SessionId],
+        parts: &[Admitted],
+        merged: Option<&Bytes>,
+        effects: &mut Vec<Effect>,
+    ) -> Option<SessionId> {
+        let mut only = None;
+        let mut rest = parts;
+        for run in authors.chunk_by(|one, next| one == next) {
+            let (group, behind) = rest.split_at(run.len().min(rest.len()));
+            rest = behind;
+            only = run.first().copied().filter(|_| run.len() == authors.len());
+            let update = match (only, merged) {
+                (Some(_), Some(merged)) => merged.clone(),
+                _ => admission::merge(group),
+            };
+            self.version += group.len() as u64;
+            effects.extend(run.first().map(|&session| Effect::Append {
+                version: self.version,
+                session,
+                update,
+            }));
+        }
+        only
     }
 
     pub(super) fn die(&mut self, suspects: Vec<Suspect>, effects: &mut Vec<Effect>) -> bool {

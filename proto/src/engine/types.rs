@@ -144,7 +144,7 @@ pub enum Effect {
     },
     /// Store an admitted update; answer with [`Input::Committed`].
     Append {
-        /// The version that this append makes.
+        /// The version that this append makes; one holds all that its session sent in a row.
         version: u64,
         /// Whose change it is.
         session: SessionId,

@@ -23,6 +23,40 @@ fn a_backlog_leaves_as_one_frame_and_is_stored_by_session() {
 }
 
 #[test]
+fn what_a_session_sent_in_a_row_is_one_append() {
+    let mut bench = Bench::new(options());
+    bench.join([1, 2]);
+    let (mut ada, mut ben) = (peer(1), peer(2));
+    let (first, second) = (ada.type_text("a"), ada.type_text("b"));
+    ben.hear(&first);
+    ben.hear(&second);
+    let third = ben.type_text("c");
+    ada.hear(&third);
+    let fourth = ada.type_text("d");
+    let effects = bench.turn([
+        update(1, &first),
+        update(1, &second),
+        update(2, &third),
+        update(1, &fourth),
+        probe(1, 9),
+    ]);
+    let stored = appends(&effects);
+    let by: Vec<_> = stored.iter().map(|it| (it.0, it.1)).collect();
+    assert_eq!(by, [(2, 1), (3, 2), (4, 1)]);
+    let mut reader = peer(9);
+    for (expected, (_, _, update)) in ["ab", "abc", "abcd"].iter().zip(&stored) {
+        reader.hear(update);
+        assert_eq!(
+            &reader.text(),
+            expected,
+            "each one builds on those before it"
+        );
+    }
+    assert_eq!(saved(&bench.commit(3), 1), None);
+    assert_eq!(saved(&bench.commit(4), 1), Some(9));
+}
+
+#[test]
 fn the_only_author_hears_no_echo() {
     let mut bench = Bench::new(options());
     bench.join([1, 2]);
