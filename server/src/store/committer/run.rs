@@ -28,7 +28,9 @@ struct Ticket {
 /// Commits everything queued until the queue is stopped and empty.
 pub(super) async fn run(shared: Arc<Shared>, store: Arc<dyn Store>, options: CommitterOptions) {
     let linger = options.linger.min(LINGER_MAX);
-    while let Some(pending) = shared.next_batch(linger).await {
+    let mut not_before = Instant::now();
+    while let Some(pending) = shared.next_batch(not_before).await {
+        not_before = Instant::now() + linger;
         let mut parts = vec![pending.into_iter().collect::<Batch>()];
         while let Some(part) = parts.pop() {
             match commit_until_settled(&shared, &*store, &options, &part.appends).await {

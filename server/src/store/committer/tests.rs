@@ -324,6 +324,23 @@ async fn large_appends_make_small_batches() {
 }
 
 #[tokio::test]
+async fn edits_gather_behind_a_commit_and_the_first_one_waits_for_nothing() {
+    let queue = super::queue::Shared::new(1 << 20);
+    let begun = tokio::time::Instant::now();
+    for waited in [Duration::ZERO, LINGER_MAX] {
+        let pending = PendingAppend {
+            append: append("a", 1, 1),
+            version: 1,
+            listener: Arc::<Ear>::default(),
+        };
+        assert!(queue.submit(pending));
+        let batch = queue.next_batch(begun + waited).await.unwrap();
+        assert_eq!(Vec::len(&batch), 1);
+        assert!(begun.elapsed() >= waited);
+    }
+}
+
+#[tokio::test]
 async fn waiting_for_idle_means_a_load_sees_everything() {
     let mut bench = Bench::start().await;
     bench.idle("a").await;
