@@ -40,6 +40,9 @@ pub struct Admitted {
     pub update: Bytes,
     /// How far each client comes by it.
     pub advances: Vec<Advance>,
+    /// It may hold subdocuments, which a replica must not see: see
+    /// [`hide_subdocuments`](super::hide_subdocuments).
+    pub has_subdocuments: bool,
     pub(super) runs: Vec<EncodedRun>,
     pub(super) deletes: DeleteSet,
 }
@@ -187,6 +190,7 @@ fn admit_parts(
         admitted: Some(Admitted {
             update: bytes,
             advances,
+            has_subdocuments: parts.has_subdocuments,
             runs,
             deletes: deletes.new,
         }),

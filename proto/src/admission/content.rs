@@ -69,9 +69,10 @@ pub(super) fn skip(
             }
             Ok(1)
         }
-        // Honest, but deleting one makes yrs 0.28.1 read freed memory: the parent's commit collects
-        // or joins the item, and then destroys the subdocument, which still points at its item.
-        SUBDOCUMENT => Err(Refusal::Subdocument),
+        SUBDOCUMENT => {
+            reader.string()?;
+            skip_any(reader, nesting_max).map(|()| 1)
+        }
         _ => Err(Refusal::UnknownKind),
     }
 }

@@ -7,9 +7,8 @@ use bytes::Bytes;
 
 use super::Refusal;
 use super::content::{ANY, JSON};
-use super::scan::{Scan, Section};
-use super::structs::Struct;
-use super::write::put_header;
+use super::scan::Scan;
+use super::write::rewrite;
 use crate::wire::lib0::{Reader, put_string, put_var_int, put_var_uint};
 
 /// The largest whole number that lib0 writes as an integer.
@@ -17,29 +16,13 @@ const INTEGER_MAX: i64 = 0x7fff_ffff;
 
 /// The same update with all JSON content as values. `parts` is the scan of `update`.
 pub(super) fn with_values(update: &Bytes, parts: &Scan) -> Result<Bytes, Refusal> {
-    let mut out = Vec::with_capacity(update.len() + update.len() / 8);
-    put_var_uint(&mut out, parts.sections.len() as u64);
-    for section in &parts.sections {
-        put_section(update, section, &mut out)?;
-    }
-    out.extend_from_slice(&update[parts.deletes..]);
-    Ok(out.into())
-}
-
-fn put_section(update: &[u8], section: &Section, out: &mut Vec<u8>) -> Result<(), Refusal> {
-    put_header(out, u64::from(section.count), section.client, section.clock);
-    let mut reader = Reader::at(update, section.start as usize);
-    let mut clock = section.clock;
-    for _ in 0..section.count {
-        let read = Struct::read(&mut reader, clock, usize::MAX)?;
-        clock = read.end_clock();
-        if read.kind == JSON {
-            read.write_with_content(update, ANY, out, put_values)?;
-        } else {
-            read.write_tail(update, section.client, 0, out)?;
+    rewrite(update, parts, |read, out| {
+        if read.kind != JSON {
+            return Ok(false);
         }
-    }
-    Ok(())
+        read.write_with_content(update, ANY, out, put_values)?;
+        Ok(true)
+    })
 }
 
 fn put_values(texts: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {

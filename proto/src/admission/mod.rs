@@ -10,6 +10,8 @@
 //! 4. cuts away what the replica has, joins what was typed in one go, and hands back the bytes to
 //!    log, to apply and to relay (`write`, `join`).
 //!
+//! What yrs cannot hold is hidden from it behind the gate (`subdocuments`).
+//!
 //! What cannot be met is a [`Gap`], to be asked for again; what no honest peer sends is a
 //! [`Refusal`], and leaves everything as it was.
 //!
@@ -33,6 +35,7 @@ mod presence;
 mod refusal;
 mod scan;
 mod structs;
+mod subdocuments;
 #[cfg(test)]
 mod tests;
 mod vector;
@@ -45,6 +48,7 @@ pub use known::{Known, known_of};
 pub use merge::merge;
 pub use presence::{Entries, PresenceEntry, encode_entries, entries, is_valid_json};
 pub use refusal::Refusal;
+pub use subdocuments::{Hidden, hide_subdocuments, show_subdocuments};
 pub use vector::StateVector;
 
 /// The number of clocks a client may use: JavaScript and yrs compute in signed 32 bits.

@@ -52,9 +52,6 @@ pub enum Refusal {
     /// A key has more than one value at a time.
     #[error("a key has more than one value at a time")]
     LongValue,
-    /// The update holds a subdocument, which yrs 0.28.1 cannot hold safely.
-    #[error("subdocuments are not supported; keep them as documents of their own, by name")]
-    Subdocument,
     /// The update lacks more clients than can be asked for.
     #[error("the update depends on too many changes that are not here")]
     GapTooWide,
@@ -88,7 +85,6 @@ impl Refusal {
             Self::ParentNotAType => "parent_not_a_type",
             Self::TornNeighbours => "torn_neighbours",
             Self::LongValue => "long_value",
-            Self::Subdocument => "subdocument",
             Self::GapTooWide => "gap_too_wide",
             Self::Incomplete => "incomplete",
             Self::Deleted => "deleted",

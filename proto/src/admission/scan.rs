@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::structs::Struct;
-use super::{Refusal, checks, content, deletes};
+use super::{Refusal, checks, content, deletes, subdocuments};
 use crate::wire::lib0::Reader;
 use crate::{ClientId, Clock};
 
@@ -40,6 +40,8 @@ pub(super) struct Scan {
     pub(super) has_skips: bool,
     /// Whether any item has the content that older Yjs wrote as JSON texts.
     pub(super) has_json: bool,
+    /// Whether any item has content that yrs must not see as it is.
+    pub(super) has_subdocuments: bool,
 }
 
 /// Checks the structure of `update` and says where its parts are.
@@ -60,9 +62,10 @@ pub(super) fn scan(update: &Bytes, nesting_max: usize) -> Result<Scan, Refusal> 
         deletes: 0,
         has_skips: false,
         has_json: false,
+        has_subdocuments: false,
     };
     for _ in 0..count {
-        let section = scan.read_section(&mut reader, nesting_max)?;
+        let section = scan.read_section(update, &mut reader, nesting_max)?;
         scan.sections.push(section);
     }
     scan.deletes = reader.position();
@@ -86,6 +89,7 @@ pub(super) fn scan(update: &Bytes, nesting_max: usize) -> Result<Scan, Refusal> 
 impl Scan {
     fn read_section(
         &mut self,
+        update: &[u8],
         reader: &mut Reader<'_>,
         nesting_max: usize,
     ) -> Result<Section, Refusal> {
@@ -113,6 +117,7 @@ impl Scan {
                 continue;
             }
             self.has_json |= read.kind == content::JSON;
+            self.has_subdocuments |= subdocuments::must_hide(&read, update);
             section.first_clock = section.first_clock.min(read.clock);
             section.end_clock = at;
         }

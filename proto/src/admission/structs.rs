@@ -194,6 +194,11 @@ impl<'a> Struct<'a> {
         Ok(())
     }
 
+    /// The bytes of the content; `None` if this is not of `update`.
+    pub(super) fn content<'u>(&self, update: &'u [u8]) -> Option<&'u [u8]> {
+        update.get(self.content..self.end)
+    }
+
     /// The length prefix of a text or of values, and the bytes behind it; `None` for other content.
     pub(super) fn payload(&self, update: &'a [u8]) -> Result<Option<(u64, &'a [u8])>, Refusal> {
         if !matches!(self.kind, STRING | ANY) {

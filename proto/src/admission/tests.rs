@@ -240,9 +240,9 @@ const DISHONEST: [(&str, &str, Refusal); 27] = [
         Refusal::UnknownKind,
     ),
     (
-        "a subdocument",
-        "01 0102 00 09 01 0174 01 67 7f 00",
-        Refusal::Subdocument,
+        "a subdocument with bad options",
+        "01 0102 00 09 01 0174 01 67 00 00",
+        Refusal::UnknownKind,
     ),
     (
         "any tag 0",

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::join::{JOINABLE_MIN, Joiner};
 use super::order::Run;
+use super::scan::Scan;
 use super::structs::Struct;
 use super::{DeleteSet, Refusal};
 use crate::wire::lib0::{Reader, put_var_uint};
@@ -82,6 +83,33 @@ fn joined_run<'a>(
     }
     joiner.push(source, start, run.end as usize, clock)?;
     joiner.finish(run.clock)
+}
+
+/// The same update with some structs written anew; `parts` is the scan of `update`.
+///
+/// `put` writes a struct and says so, or leaves it to be copied.
+pub(super) fn rewrite<'a>(
+    update: &'a Bytes,
+    parts: &Scan,
+    put: impl Fn(&Struct<'a>, &mut Vec<u8>) -> Result<bool, Refusal>,
+) -> Result<Bytes, Refusal> {
+    let mut out = Vec::with_capacity(update.len() + update.len() / 8);
+    put_var_uint(&mut out, parts.sections.len() as u64);
+    for section in &parts.sections {
+        let count = u64::from(section.count);
+        put_header(&mut out, count, section.client, section.clock);
+        let mut reader = Reader::at(update, section.start as usize);
+        let mut clock = section.clock;
+        for _ in 0..section.count {
+            let read = Struct::read(&mut reader, clock, usize::MAX)?;
+            clock = read.end_clock();
+            if !put(&read, &mut out)? {
+                read.write_tail(update, section.client, 0, &mut out)?;
+            }
+        }
+    }
+    out.extend_from_slice(update.get(parts.deletes..).unwrap_or_default());
+    Ok(out.into())
 }
 
 /// Writes what stands before the structs of a client.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use yrs::updates::decoder::Decode;
 use yrs::{ClientID, Doc, OffsetKind, Options, ReadTxn, Transact, Update};
 
-use crate::admission::{Advance, StateVector};
+use crate::admission::{Advance, StateVector, hide_subdocuments, show_subdocuments};
 
 /// The document failed and is gone; a new one has to be built from the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +19,8 @@ pub(super) struct Failed;
 pub(super) struct Crdt {
     /// `None` after a failure.
     doc: Option<Doc>,
+    /// Subdocuments were hidden in it.
+    hides: bool,
 }
 
 impl std::fmt::Debug for Crdt {
@@ -39,6 +41,7 @@ impl Crdt {
         options.cleanup_formatting = false;
         Self {
             doc: Some(Doc::with_options(options)),
+            hides: false,
         }
     }
 
@@ -48,10 +51,21 @@ impl Crdt {
         self.doc = None;
     }
 
-    /// Applies an admitted update in one transaction and checks that all of it arrived.
-    pub(super) fn apply(&mut self, update: &[u8], advances: &[Advance]) -> Result<(), Failed> {
+    /// Applies an admitted update in one transaction and checks that all of it arrived. `hide`:
+    /// it has subdocuments.
+    pub(super) fn apply(
+        &mut self,
+        update: &Bytes,
+        advances: &[Advance],
+        hide: bool,
+    ) -> Result<(), Failed> {
+        let mut update = update.clone();
+        if hide {
+            update = hide_subdocuments(&update).map_err(|_| Failed)?;
+            self.hides = true;
+        }
         let doc = self.doc.take().ok_or(Failed)?;
-        let applied = catch_unwind(AssertUnwindSafe(|| apply(&doc, update, advances)));
+        let applied = catch_unwind(AssertUnwindSafe(|| apply(&doc, &update, advances)));
         match applied {
             Ok(true) => {
                 self.doc = Some(doc);
@@ -78,7 +92,11 @@ impl Crdt {
         match encoded {
             Ok(bytes) => {
                 self.doc = Some(doc);
-                Ok(Bytes::from(bytes))
+                let state = Bytes::from(bytes);
+                if self.hides {
+                    return show_subdocuments(&state).map_err(|_| Failed);
+                }
+                Ok(state)
             }
             Err(_) => {
                 std::mem::forget(doc);

@@ -17,6 +17,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bytes::Bytes;
 use serde_json::{Map as JsonMap, Value as Json};
 use yrs::branch::BranchPtr;
 use yrs::types::text::YChange;
@@ -25,6 +26,8 @@ use yrs::{
     Any, Array, ArrayRef, Doc, Map, MapRef, Number, OffsetKind, Options, Out, ReadTxn, Text,
     TextRef, Transact, Transaction, Update, XmlFragmentRef,
 };
+
+use crate::admission::{Hidden, hide_subdocuments};
 
 mod markup;
 #[cfg(test)]
@@ -186,7 +189,9 @@ fn replay(state: &[u8]) -> Result<Doc, ExportError> {
         offset_kind: OffsetKind::Utf16,
         ..Options::with_client_id(yrs::ClientID::new(1))
     });
-    let update = Update::decode_v1(state).map_err(|error| unreadable(&error))?;
+    let state = Bytes::copy_from_slice(state);
+    let hidden = hide_subdocuments(&state).map_err(|error| unreadable(&error))?;
+    let update = Update::decode_v1(&hidden).map_err(|error| unreadable(&error))?;
     let mut transaction = doc.transact_mut();
     transaction
         .apply_update(update)
@@ -258,8 +263,8 @@ fn value_json(out: &Out, transaction: &Transaction<'_>, depth: usize) -> Result<
         Out::YXmlElement(_) | Out::YXmlFragment(_) | Out::YXmlText(_) => {
             markup::node(out, transaction, depth + 1).map(Json::String)
         }
-        Out::YDoc(doc) => Ok(serde_json::json!({ "guid": doc.guid().to_string() })),
-        Out::UndefinedRef(_) => Ok(Json::Null),
+        // Subdocuments are hidden in binary values; the types of others come from a newer client.
+        Out::YDoc(_) | Out::UndefinedRef(_) => Ok(Json::Null),
     }
 }
 
@@ -299,7 +304,7 @@ fn any_json(any: &Any, depth: usize) -> Result<Json, ExportError> {
         Any::Number(Number::Int(value)) => Json::from(*value),
         Any::Number(Number::Float(value)) => float_json(*value),
         Any::String(value) => Json::String(value.to_string()),
-        Any::Buffer(bytes) => Json::Array(bytes.iter().map(|byte| Json::from(*byte)).collect()),
+        Any::Buffer(bytes) => binary_json(bytes),
         Any::Array(items) => items
             .iter()
             .map(|item| any_json(item, depth + 1))
@@ -311,6 +316,17 @@ fn any_json(any: &Any, depth: usize) -> Result<Json, ExportError> {
             .collect::<Result<_, _>>()
             .map(Json::Object)?,
     })
+}
+
+fn binary_json(value: &[u8]) -> Json {
+    let value = match Hidden::in_value(value) {
+        Some(hidden @ Hidden::Subdocument { .. }) => {
+            return serde_json::json!({ "guid": hidden.guid() });
+        }
+        Some(Hidden::Binary(value)) => value,
+        None => value,
+    };
+    Json::Array(value.iter().map(|byte| Json::from(*byte)).collect())
 }
 
 /// JavaScript has one number type: a whole number that a double holds exactly is written as one.

@@ -130,7 +130,8 @@ impl State {
             .iter()
             .flat_map(|part| part.advances.iter().copied())
             .collect();
-        self.crdt.apply(&update, &advances)?;
+        let hide = parts.iter().any(|part| part.has_subdocuments);
+        self.crdt.apply(&update, &advances, hide)?;
         self.revision += 1;
         self.size_bytes += update.len();
         Ok(Some(update))

@@ -9,7 +9,9 @@ const roots = doc => ({
   text: doc.getText('text'),
   map: doc.getMap('map'),
   array: doc.getArray('array'),
-  xml: doc.getXmlFragment('xml')
+  xml: doc.getXmlFragment('xml'),
+  docs: doc.getMap('docs'),
+  docList: doc.getArray('docList')
 })
 
 export const create = (random, clientID) => {
@@ -24,8 +26,9 @@ export const edit = (random, doc) => doc.transact(() => {
   for (let count = 1 + random.below(3); count > 0; count--) editRoot(random, roots(doc))
 })
 
-const editRoot = (random, { text, map, array, xml }) => {
-  switch (random.below(8)) {
+const editRoot = (random, { text, map, array, xml, docs, docList }) => {
+  switch (random.below(9)) {
+    case 8: return random.oneIn(2) ? editDocs(random, docs) : editDocList(random, docList)
     case 0: case 1: case 2: return editText(random, text)
     case 3: return editMap(random, map)
     case 4: return editArray(random, array)
@@ -69,6 +72,23 @@ const editArray = (random, array) => {
   }
 }
 
+const subdocument = random => new Y.Doc({
+  guid: `guid-${random.below(1000)}`,
+  ...random.pick([{}, { autoLoad: true }, { meta: { title: random.pick(TEXTS), deep: [1, null] } }])
+})
+
+const editDocs = (random, docs) => random.oneIn(3)
+  ? docs.delete(random.pick(KEYS))
+  : docs.set(random.pick(KEYS), subdocument(random))
+
+const editDocList = (random, list) => {
+  const at = random.below(list.length + 1)
+  if (random.oneIn(3)) return at < list.length && list.delete(at, 1)
+  return list.insert(at, random.oneIn(4) ? [new Uint8Array([random.below(256)])] : [subdocument(random)])
+}
+
+const shownDoc = value => value instanceof Y.Doc ? { guid: value.guid, meta: value.meta, autoLoad: value.autoLoad } : [...value]
+
 const editXml = (random, xml) => {
   const at = random.below(xml.length + 1)
   const child = at < xml.length ? xml.get(at) : null
@@ -94,7 +114,7 @@ const editNested = (random, values) => {
 }
 
 export const view = doc => {
-  const { text, map, array, xml } = roots(doc)
+  const { text, map, array, xml, docs, docList } = roots(doc)
   const plain = delta => delta.map(part => part.insert instanceof Y.AbstractType
     ? { ...part, insert: part.insert.toJSON() }
     : part)
@@ -103,6 +123,8 @@ export const view = doc => {
     text: text.toString(),
     map: map.toJSON(),
     array: array.toJSON(),
-    xml: xml.toString()
+    xml: xml.toString(),
+    docs: Object.fromEntries([...docs.entries()].map(([key, value]) => [key, shownDoc(value)])),
+    docList: docList.toArray().map(shownDoc)
   }
 }

@@ -18,7 +18,8 @@ export const edit = (random, doc) => doc.transact(() => {
 })
 
 const editRoot = (random, doc) => {
-  switch (random.below(7)) {
+  switch (random.below(8)) {
+    case 7: return random.oneIn(2) ? editDocs(random, doc.get('docs')) : editList(random, doc.get('docList'), () => subdocument(random))
     case 0: case 1: case 2: return editText(random, doc.get('text'))
     case 3: return editAttributes(random, doc.get('map'))
     case 4: return editList(random, doc.get('array'), () => value(random))
@@ -26,6 +27,15 @@ const editRoot = (random, doc) => {
     default: return editNested(random, doc)
   }
 }
+
+const subdocument = random => new Y.Doc({ guid: `guid-${random.below(1000)}`, meta: { title: random.pick(TEXTS) } })
+
+const editDocs = (random, docs) => {
+  const key = random.pick(KEYS)
+  return random.oneIn(3) && docs.hasAttr(key) ? docs.deleteAttr(key) : docs.setAttr(key, subdocument(random))
+}
+
+const shownDoc = value => value instanceof Y.Doc ? { guid: value.guid, meta: value.meta } : value
 
 const element = random => {
   const type = new Y.Type(random.pick(['p', 'div']))
@@ -67,7 +77,11 @@ const editNested = (random, doc) => {
   return random.oneIn(3) ? editAttributes(random, type) : editText(random, type)
 }
 
-export const view = doc => ['text', 'map', 'array', 'xml'].map(name => [name, joined(doc.get(name).toJSON())])
+export const view = doc => [
+  ...['text', 'map', 'array', 'xml'].map(name => [name, joined(doc.get(name).toJSON())]),
+  KEYS.map(key => shownDoc(doc.get('docs').getAttr(key) ?? null)),
+  doc.get('docList').toArray().map(shownDoc)
+]
 
 // Where one text ends and the next starts depends on how items were merged.
 const joined = shown => {

@@ -1,6 +1,7 @@
 //! Histories of several honest yrs clients that edit, hear of each other and go offline.
 
 use bytes::Bytes;
+use driftless_proto::admission::{hide_subdocuments, show_subdocuments};
 use yrs::updates::decoder::Decode;
 use yrs::{ClientID, Doc, OffsetKind, Options, ReadTxn, StateVector, Transact, Update};
 
@@ -16,18 +17,20 @@ pub fn doc(client: u64, skip_gc: bool) -> Doc {
     Doc::with_options(options)
 }
 
-/// Applies an update and panics when yrs refuses it.
-pub fn apply(doc: &Doc, update: &[u8]) {
-    let update = Update::decode_v1(update).expect("the update decodes");
+/// Applies an update as the server does and panics when yrs refuses it.
+pub fn apply(doc: &Doc, update: &Bytes) {
+    let update = hide_subdocuments(update).expect("the update is well-formed");
+    let update = Update::decode_v1(&update).expect("the update decodes");
     let mut txn = doc.transact_mut();
     txn.apply_update(update).expect("the update applies");
 }
 
-/// The full state of a document as one update.
+/// The full state of a document as one update, as the server gives it away.
 pub fn state(doc: &Doc) -> Bytes {
-    doc.transact()
-        .encode_state_as_update_v1(&StateVector::default())
-        .into()
+    let state = doc
+        .transact()
+        .encode_state_as_update_v1(&StateVector::default());
+    show_subdocuments(&state.into()).expect("own states are well-formed")
 }
 
 /// A client's replica and what it sent.
@@ -84,5 +87,5 @@ pub fn history(random: &mut Random, edits: usize) -> History {
 pub fn hear(listener: &Doc, speaker: &Doc) {
     let vector = listener.transact().state_vector();
     let update = speaker.transact().encode_diff_v1(&vector);
-    apply(listener, &update);
+    apply(listener, &update.into());
 }

@@ -4,7 +4,9 @@
 //! yrs are contained and counted, as the server does; everything else has to hold.
 
 use bytes::Bytes;
-use driftless_proto::admission::{Admitted, Known, Limits, admit, known_of, merge};
+use driftless_proto::admission::{
+    Admitted, Known, Limits, admit, hide_subdocuments, known_of, merge,
+};
 use yrs::updates::decoder::Decode;
 use yrs::{Doc, ReadTxn, Transact, Update};
 
@@ -204,8 +206,9 @@ impl Replica {
     }
 }
 
-fn apply(doc: &Doc, update: &[u8]) -> Result<(), String> {
-    let update = Update::decode_v1(update).map_err(|error| format!("undecodable: {error}"))?;
+fn apply(doc: &Doc, update: &Bytes) -> Result<(), String> {
+    let update = hide_subdocuments(update).map_err(|error| format!("not hidden: {error}"))?;
+    let update = Update::decode_v1(&update).map_err(|error| format!("undecodable: {error}"))?;
     let mut txn = doc.transact_mut();
     txn.apply_update(update)
         .map_err(|error| format!("not applied: {error}"))?;
@@ -215,7 +218,7 @@ fn apply(doc: &Doc, update: &[u8]) -> Result<(), String> {
     }
 }
 
-fn reload(state: &[u8]) -> Result<Doc, String> {
+fn reload(state: &Bytes) -> Result<Doc, String> {
     let reloaded = doc(0, false);
     apply(&reloaded, state)?;
     Ok(reloaded)

@@ -224,7 +224,7 @@ fn however_often_a_peer_asks_one_state_waits_for_the_commit() {
     bench.turn([update(1, &writer.type_text("a")), attach(2)]);
     for _ in 0..100 {
         let effects = bench.turn([step1(2, &reader)]);
-        assert_eq!(updates_to(&effects, 2), [Bytes::new(); 0]);
+        assert!(updates_to(&effects, 2).is_empty());
     }
     let sent = updates_to(&bench.commit(1), 2);
     assert_eq!(

@@ -9,6 +9,7 @@ mod limits;
 mod presence;
 mod relay;
 mod snapshots;
+mod subdocuments;
 
 use bytes::Bytes;
 use yrs::updates::decoder::Decode;
