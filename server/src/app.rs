@@ -21,6 +21,7 @@ use crate::adapters::{self, AdapterOptions, Behind};
 use crate::admin::live::LiveOperations;
 use crate::admin::server::AdminSocket;
 use crate::admin::stored::StoredOperations;
+use crate::bus::local::LocalBus;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::parts::replica_options;
@@ -93,6 +94,7 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
         clock,
         documents,
         committer.clone(),
+        Arc::new(LocalBus::default()),
     );
     let behind = Behind {
         documents: Arc::new(registry.clone()),

@@ -26,6 +26,14 @@ pub const PRESENCE_ECHOES: &str = "driftless_presence_echoes_total";
 pub const FRAMES_RELAYED: &str = "driftless_frames_relayed_total";
 /// Document actors that were replaced.
 pub const RESTARTS: &str = "driftless_document_restarts_total";
+/// Commits told to other nodes.
+pub const BUS_PUBLISHED: &str = "driftless_bus_published_total";
+/// Commits of other nodes that were heard.
+pub const BUS_RECEIVED: &str = "driftless_bus_received_total";
+/// Holes in what was heard of other nodes.
+pub const BUS_HOLES: &str = "driftless_bus_holes_total";
+/// Reads of the log to catch up with other nodes.
+pub const BUS_REPAIRS: &str = "driftless_bus_repairs_total";
 /// Document actors that were stuck.
 pub const STUCK: &str = "driftless_document_stuck_total";
 /// Documents that were frozen.
@@ -60,6 +68,10 @@ pub fn describe_documents() {
     describe_counter!(PRESENCE_ECHOES, "Presence entries without news");
     describe_counter!(FRAMES_RELAYED, "Frames handed to sessions by broadcasts");
     describe_counter!(RESTARTS, "Document actors that were replaced");
+    describe_counter!(BUS_PUBLISHED, "Commits told to other nodes");
+    describe_counter!(BUS_RECEIVED, "Commits of other nodes that were heard");
+    describe_counter!(BUS_HOLES, "Holes in what was heard of other nodes");
+    describe_counter!(BUS_REPAIRS, "Reads of the log to catch up with other nodes");
     describe_counter!(STUCK, "Document actors that were stuck");
     describe_counter!(QUARANTINES, "Documents that were frozen");
     describe_counter!(EVICTIONS, "Documents that left memory");
@@ -106,6 +118,22 @@ pub(crate) fn frames_relayed(frames: u64) {
 
 pub(crate) fn restarted() {
     counter!(RESTARTS).increment(1);
+}
+
+pub(crate) fn bus_published() {
+    counter!(BUS_PUBLISHED).increment(1);
+}
+
+pub(crate) fn bus_received() {
+    counter!(BUS_RECEIVED).increment(1);
+}
+
+pub(crate) fn bus_hole() {
+    counter!(BUS_HOLES).increment(1);
+}
+
+pub(crate) fn bus_repaired() {
+    counter!(BUS_REPAIRS).increment(1);
 }
 
 pub(crate) fn stuck() {

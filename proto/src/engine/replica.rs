@@ -11,10 +11,9 @@ use super::relay::Gated;
 use super::session::{Phase, Session};
 use super::state::State;
 use super::types::{
-    Effect, Input, LoadError, Observation, ReplicaOptions, SessionId, StoredDocument, Suspect,
-    Writes,
+    Effect, Input, LoadError, Observation, ReplicaOptions, SessionId, StoredDocument, Writes,
 };
-use crate::admission::{self, Admitted, Advance, Limits, Refusal, StateVector};
+use crate::admission::{Admitted, Advance, Limits, Refusal, StateVector};
 use crate::wire::{Message, Outbound};
 
 /// How long a peer may be silent about what it has before it is served like a listener that
@@ -31,7 +30,8 @@ const PROBE_PATIENCE_MS: u64 = 1_000;
 /// An update that was admitted in this turn and is not applied yet.
 #[derive(Debug)]
 pub(super) struct Staged {
-    pub(super) session: SessionId,
+    /// Who sent it; `None` for what another node has committed.
+    pub(super) author: Option<SessionId>,
     pub(super) admitted: Admitted,
 }
 
@@ -49,6 +49,8 @@ pub struct Replica {
     pub(super) banned: Vec<Advance>,
     pub(super) staged: Vec<Staged>,
     pub(super) staged_bytes: usize,
+    /// How many of them are to be stored here.
+    pub(super) staged_own: u64,
     /// Sessions with an open gap.
     pub(super) gapped: BTreeSet<SessionId>,
     /// Sessions that wait for an ack.
@@ -71,7 +73,7 @@ pub struct Replica {
     /// The sessions that were sent a state, or a part of one, in this turn.
     pub(super) turn_states: BTreeSet<SessionId>,
     /// Set after a failure: nothing is touched any more.
-    dead: bool,
+    pub(super) dead: bool,
 }
 
 impl Replica {
@@ -106,6 +108,7 @@ impl Replica {
             banned: Vec::new(),
             staged: Vec::new(),
             staged_bytes: 0,
+            staged_own: 0,
             gapped: BTreeSet::new(),
             probing: BTreeSet::new(),
             asking: BTreeSet::new(),
@@ -137,6 +140,7 @@ impl Replica {
                 }
             }
             Input::Overflow { session, missed } => self.overflow(session, missed, effects),
+            Input::Foreign { update } => self.receive_foreign(&update, effects),
             Input::Committed { version } => {
                 self.durable_version = self.durable_version.max(version);
             }
@@ -416,81 +420,5 @@ impl Replica {
                 peer.denied = false;
             }
         }
-    }
-
-    /// The version that everything handled so far will have.
-    pub(super) fn staged_version(&self) -> u64 {
-        self.version + self.staged.len() as u64
-    }
-
-    /// Applies what was staged; false when the replica died of it.
-    fn apply_staged(&mut self, effects: &mut Vec<Effect>) -> bool {
-        if self.staged.is_empty() {
-            return true;
-        }
-        let staged = std::mem::take(&mut self.staged);
-        self.staged_bytes = 0;
-        let (authors, parts): (Vec<SessionId>, Vec<Admitted>) = staged
-            .into_iter()
-            .map(|staged| (staged.session, staged.admitted))
-            .unzip();
-        let Ok(merged) = self.state.apply(&parts) else {
-            let suspects = authors
-                .into_iter()
-                .zip(parts)
-                .map(|(session, part)| Suspect {
-                    session,
-                    update: part.update,
-                    advances: part.advances,
-                });
-            return self.die(suspects.collect(), effects);
-        };
-        effects.push(Effect::Observed(Observation::Applied {
-            updates: parts.len(),
-        }));
-        let advances = parts
-            .iter()
-            .flat_map(|part| part.advances.iter().copied())
-            .collect();
-        let only = self.append(&authors, &parts, merged.as_ref(), effects);
-        if let Some(update) = merged {
-            self.broadcast(only, Outbound::Update { update }, advances, effects);
-        }
-        true
-    }
-
-    /// One append for what a session sent without another one in between: sooner or later of two
-    /// sessions is kept, and each append has one author. Returns the author if there is only one.
-    fn append(
-        &mut self,
-        authors: &[SessionId],
-        parts: &[Admitted],
-        merged: Option<&Bytes>,
-        effects: &mut Vec<Effect>,
-    ) -> Option<SessionId> {
-        let mut only = None;
-        let mut rest = parts;
-        for run in authors.chunk_by(|one, next| one == next) {
-            let (group, behind) = rest.split_at(run.len().min(rest.len()));
-            rest = behind;
-            only = run.first().copied().filter(|_| run.len() == authors.len());
-            let update = match (only, merged) {
-                (Some(_), Some(merged)) => merged.clone(),
-                _ => admission::merge(group),
-            };
-            self.version += group.len() as u64;
-            effects.extend(run.first().map(|&session| Effect::Append {
-                version: self.version,
-                session,
-                update,
-            }));
-        }
-        only
-    }
-
-    pub(super) fn die(&mut self, suspects: Vec<Suspect>, effects: &mut Vec<Effect>) -> bool {
-        self.dead = true;
-        effects.push(Effect::Poisoned { suspects });
-        false
     }
 }

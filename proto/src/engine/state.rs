@@ -89,7 +89,7 @@ impl State {
     }
 
     /// Admits stored bytes whole; `None` when they do not fit what came before.
-    fn admit_stored(&mut self, update: &Bytes) -> Option<Option<Admitted>> {
+    pub(super) fn admit_stored(&mut self, update: &Bytes) -> Option<Option<Admitted>> {
         let limits = Limits {
             update_bytes_max: usize::MAX,
             nesting_max: usize::MAX,

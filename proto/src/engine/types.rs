@@ -77,6 +77,11 @@ pub enum Input {
         /// What did not fit.
         missed: Missed,
     },
+    /// Another node committed an append: it is durable, and given in the order of the log.
+    Foreign {
+        /// The append's bytes (Yjs v1).
+        update: Bytes,
+    },
     /// All appends up to this version are durable.
     Committed {
         /// An [`Effect::Append::version`].

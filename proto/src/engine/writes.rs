@@ -1,12 +1,12 @@
-//! Updates of peers: admission, refusals, gaps.
+//! Updates: admission, refusals, gaps, and what becomes of all that a turn brought.
 
 use bytes::Bytes;
 
 use super::close::CloseReason;
 use super::replica::{Replica, Staged};
 use super::session::OpenGap;
-use super::types::{Effect, Observation, SessionId, Writes};
-use crate::admission::{Admission, Advance, Gap, Refusal, StateVector};
+use super::types::{Effect, Observation, SessionId, Suspect, Writes};
+use crate::admission::{self, Admission, Admitted, Advance, Gap, Refusal, StateVector};
 use crate::wire::Outbound;
 
 /// How long a peer with an open gap is left alone between two questions. Its answer to the first
@@ -19,6 +19,85 @@ const DOCUMENT_FULL: &str = "This document has reached its size limit and is rea
     document_bytes_max.";
 
 impl Replica {
+    /// The version that everything handled so far will have.
+    pub(super) fn staged_version(&self) -> u64 {
+        self.version + self.staged_own
+    }
+
+    /// Applies what was staged; false when the replica died of it.
+    pub(super) fn apply_staged(&mut self, effects: &mut Vec<Effect>) -> bool {
+        if self.staged.is_empty() {
+            return true;
+        }
+        let staged = std::mem::take(&mut self.staged);
+        (self.staged_bytes, self.staged_own) = (0, 0);
+        let (authors, parts): (Vec<Option<SessionId>>, Vec<Admitted>) = staged
+            .into_iter()
+            .map(|staged| (staged.author, staged.admitted))
+            .unzip();
+        let Ok(merged) = self.state.apply(&parts) else {
+            let suspects = authors.into_iter().zip(parts).filter_map(|(author, part)| {
+                Some(Suspect {
+                    session: author?,
+                    update: part.update,
+                    advances: part.advances,
+                })
+            });
+            return self.die(suspects.collect(), effects);
+        };
+        effects.push(Effect::Observed(Observation::Applied {
+            updates: parts.len(),
+        }));
+        let advances = parts
+            .iter()
+            .flat_map(|part| part.advances.iter().copied())
+            .collect();
+        let only = self.append(&authors, &parts, merged.as_ref(), effects);
+        if let Some(update) = merged {
+            self.broadcast(only, Outbound::Update { update }, advances, effects);
+        }
+        true
+    }
+
+    /// One append for what a session sent without another one in between: sooner or later of two
+    /// sessions is kept, and each append has one author. What another node has committed is not
+    /// stored again. Returns the author if there is only one.
+    fn append(
+        &mut self,
+        authors: &[Option<SessionId>],
+        parts: &[Admitted],
+        merged: Option<&Bytes>,
+        effects: &mut Vec<Effect>,
+    ) -> Option<SessionId> {
+        let mut only = None;
+        let mut rest = parts;
+        for run in authors.chunk_by(|one, next| one == next) {
+            let (group, behind) = rest.split_at(run.len().min(rest.len()));
+            rest = behind;
+            let Some(session) = run.first().copied().flatten() else {
+                continue;
+            };
+            only = (run.len() == authors.len()).then_some(session);
+            let update = match (only, merged) {
+                (Some(_), Some(merged)) => merged.clone(),
+                _ => admission::merge(group),
+            };
+            self.version += group.len() as u64;
+            effects.push(Effect::Append {
+                version: self.version,
+                session,
+                update,
+            });
+        }
+        only
+    }
+
+    pub(super) fn die(&mut self, suspects: Vec<Suspect>, effects: &mut Vec<Effect>) -> bool {
+        self.dead = true;
+        effects.push(Effect::Poisoned { suspects });
+        false
+    }
+
     /// Stages what an update brings, or says why not.
     pub(super) fn receive_update(
         &mut self,
@@ -49,7 +128,9 @@ impl Replica {
                 match admitted {
                     Some(admitted) => {
                         self.staged_bytes += admitted.update.len();
-                        self.staged.push(Staged { session, admitted });
+                        self.staged_own += 1;
+                        let author = Some(session);
+                        self.staged.push(Staged { author, admitted });
                     }
                     None => effects.push(Effect::Observed(Observation::Duplicate)),
                 }
@@ -59,6 +140,22 @@ impl Replica {
                 }
             }
             Err(refusal) => self.refuse(now_ms, session, refusal, effects),
+        }
+    }
+
+    /// Stages what another node has committed. It builds on what came before it in the log: if that
+    /// is not here, the replica is not what the log says.
+    pub(super) fn receive_foreign(&mut self, update: &Bytes, effects: &mut Vec<Effect>) {
+        match self.state.admit_stored(update) {
+            Some(Some(admitted)) => {
+                self.staged_bytes += admitted.update.len();
+                let author = None;
+                self.staged.push(Staged { author, admitted });
+            }
+            Some(None) => effects.push(Effect::Observed(Observation::Duplicate)),
+            None => {
+                self.die(Vec::new(), effects);
+            }
         }
     }
 

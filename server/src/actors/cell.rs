@@ -17,6 +17,8 @@ use driftless_proto::wire::Message;
 use super::document::{DocumentActor, Stop, Wake};
 use super::inbox::{Inbox, Item};
 use super::lock;
+use super::place::Heard;
+use crate::bus::{Event, Listener};
 use crate::outbox::Outbox;
 use crate::session::{EncodeFrame, Ended, ReceiveError, SessionHandle};
 use crate::store::Origin;
@@ -59,6 +61,9 @@ pub(super) struct DocumentCell {
     pub(super) actor_since_ms: AtomicU64,
     /// Structs that broke the document before; refused before they reach it again.
     banned: Mutex<Vec<Advance>>,
+    heard: Mutex<Heard>,
+    /// Other nodes said something since the last turn.
+    has_heard: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +90,8 @@ impl DocumentCell {
             failures: AtomicU64::new(0),
             actor_since_ms: AtomicU64::new(0),
             banned: Mutex::default(),
+            heard: Mutex::default(),
+            has_heard: AtomicBool::new(false),
         }
     }
 
@@ -204,6 +211,14 @@ impl DocumentCell {
         self.refused_generation.load(Ordering::Acquire) == generation
     }
 
+    /// Takes what other nodes said since the last time, if anything.
+    pub(super) fn take_heard(&self) -> Option<Heard> {
+        if !self.has_heard.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        Some(std::mem::take(&mut *lock(&self.heard)))
+    }
+
     /// Structs that broke the document before.
     pub(super) fn banned(&self) -> Vec<Advance> {
         lock(&self.banned).clone()
@@ -237,6 +252,14 @@ impl DocumentCell {
 
     pub(super) fn committed_version(&self) -> u64 {
         self.committed_version.load(Ordering::Acquire)
+    }
+}
+
+impl Listener for DocumentCell {
+    fn hear(&self, event: Event) {
+        lock(&self.heard).push(event);
+        self.has_heard.store(true, Ordering::Release);
+        self.wake();
     }
 }
 

@@ -17,8 +17,15 @@ use super::cell::DocumentCell;
 use super::load::{self, Loaded};
 use super::registry::{Restart, WeakRegistry};
 use super::turn::{Ready, TurnEnd};
+use crate::bus::{Event, Subscription};
 use crate::metrics;
-use crate::store::StoreError;
+use crate::store::{LogLimits, LogStart, StoreError};
+
+/// How much of the log is read at once to catch up with other nodes; more is read in steps.
+const READ_LIMITS: LogLimits = LogLimits {
+    appends_max: 1_024,
+    bytes_max: 4 << 20,
+};
 
 /// "There is something in your inbox", or "the time you asked for has come".
 #[derive(Debug)]
@@ -81,12 +88,17 @@ impl DocumentActor {
         self.cell.generation() == self.generation
     }
 
-    fn loaded(&mut self, loaded: Result<Loaded, StoreError>, context: &mut Context<Self>) {
+    fn loaded(
+        &mut self,
+        subscription: Option<Arc<dyn Subscription>>,
+        loaded: Result<Loaded, StoreError>,
+        context: &mut Context<Self>,
+    ) {
         if !self.is_current() {
             return self.retire_quietly(context);
         }
         match loaded {
-            Ok(loaded) => self.become_ready(loaded, context),
+            Ok(loaded) => self.become_ready(subscription, loaded, context),
             Err(error) => {
                 tracing::warn!(document = %self.cell.name, %error, "document cannot be loaded");
                 metrics::load_failed();
@@ -97,16 +109,44 @@ impl DocumentActor {
 
     /// The document is unavailable, never empty: its sessions are told to come back.
     fn give_up(&mut self, context: &mut Context<Self>) {
+        self.leave(CloseReason::Unavailable);
+        self.retire_quietly(context);
+    }
+
+    /// Takes the cell out of memory and ends its sessions.
+    fn leave(&self, reason: CloseReason) {
         if let Some(registry) = self.registry.upgrade() {
             registry.remove(&self.cell);
         }
         for slot in self.cell.close() {
-            slot.outbox.close(CloseReason::Unavailable);
+            slot.outbox.close(reason);
         }
-        self.retire_quietly(context);
     }
 
-    fn become_ready(&mut self, loaded: Loaded, context: &mut Context<Self>) {
+    /// Reads what other nodes appended behind this place.
+    fn read_log(&self, after: Option<u64>, context: &mut Context<Self>) {
+        let Some(after) = after else {
+            return;
+        };
+        let (shared, name) = (self.shared.clone(), self.cell.name.clone());
+        let read = async move {
+            let start = LogStart::After(after);
+            shared.store.read_log(&name, start, READ_LIMITS).await
+        };
+        let caught_up = read.into_actor(self).map(|range, actor, context| {
+            if actor.is_current() {
+                actor.run(context, |ready| ready.catch_up(range));
+            }
+        });
+        context.spawn(caught_up);
+    }
+
+    fn become_ready(
+        &mut self,
+        subscription: Option<Arc<dyn Subscription>>,
+        loaded: Loaded,
+        context: &mut Context<Self>,
+    ) {
         if let (Some(reason), true) = (&loaded.read_only, loaded.newly_quarantined) {
             tracing::error!(document = %self.cell.name, reason, "document quarantined");
             metrics::quarantined();
@@ -116,6 +156,7 @@ impl DocumentActor {
             self.cell.clone(),
             self.shared.clone(),
             self.generation,
+            subscription,
             loaded,
         );
         self.phase = Phase::Ready(Box::new(ready));
@@ -148,7 +189,17 @@ impl DocumentActor {
         }
         self.cell.busy_since_ms.store(0, Ordering::Release);
         match end {
-            Ok(TurnEnd::Done { wake_at_ms }) => self.arm(wake_at_ms, context),
+            Ok(TurnEnd::Done {
+                wake_at_ms,
+                read_after,
+            }) => {
+                self.arm(wake_at_ms, context);
+                self.read_log(read_after, context);
+            }
+            Ok(TurnEnd::DeletedElsewhere) => {
+                self.leave(CloseReason::Deleted);
+                self.retire_quietly(context);
+            }
             Ok(TurnEnd::Deleting(reply)) => self.delete(reply, context),
             Ok(TurnEnd::Poisoned { suspects, guilty }) => {
                 self.retire(
@@ -186,7 +237,7 @@ impl DocumentActor {
         let Phase::Ready(ready) = std::mem::replace(&mut self.phase, Phase::Retired) else {
             return;
         };
-        let vector = ready.vector();
+        let (vector, subscription) = (ready.vector(), ready.subscription());
         let (shared, name) = (self.shared.clone(), self.cell.name.clone());
         let work = async move {
             shared.committer.wait_idle(&name).await;
@@ -197,12 +248,10 @@ impl DocumentActor {
                 Ok(_) => CloseReason::Deleted,
                 Err(_) => CloseReason::Unavailable,
             };
-            if let Some(registry) = actor.registry.upgrade() {
-                registry.remove(&actor.cell);
+            if let (Ok(epoch), Some(subscription)) = (&result, subscription) {
+                subscription.publish(Event::Deleted { epoch: *epoch });
             }
-            for slot in actor.cell.close() {
-                slot.outbox.close(reason);
-            }
+            actor.leave(reason);
             // The caller may be gone; the deletion stands.
             let _ = reply.send(result);
             actor.retire_quietly(context);
@@ -262,10 +311,23 @@ impl Actor for DocumentActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         let (shared, name) = (self.shared.clone(), self.cell.name.clone());
-        let load = async move { load::load(&shared, &name).await };
+        let listener = self.cell.clone();
+        let load = async move {
+            // Joined before the load: what is committed meanwhile is in one of the two.
+            let subscription = match shared.bus.subscribe(&name, listener).await {
+                Ok(subscription) => Some(Arc::from(subscription)),
+                Err(error) => {
+                    tracing::warn!(document = %name, %error, "other nodes are not heard");
+                    None
+                }
+            };
+            (subscription, load::load(&shared, &name).await)
+        };
         let loaded = load
             .into_actor(self)
-            .map(|loaded, actor, context| actor.loaded(loaded, context));
+            .map(|(subscription, loaded), actor, context| {
+                actor.loaded(subscription, loaded, context);
+            });
         context.spawn(loaded);
     }
 }

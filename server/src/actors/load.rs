@@ -18,6 +18,8 @@ const BLOCKING_BYTES_MIN: usize = 64 * 1_024;
 pub(super) struct Loaded {
     pub(super) replica: Replica,
     pub(super) epoch: u64,
+    /// The newest append that is in it.
+    pub(super) head: u64,
     /// Why it is readable only, if it is.
     pub(super) read_only: Option<String>,
     /// True when the reason is new and has to be written to the store.
@@ -99,6 +101,7 @@ fn build(options: ReplicaOptions, stored: LoadedDocument) -> Loaded {
     Loaded {
         replica,
         epoch: stored.epoch,
+        head: stored.head,
         read_only,
         newly_quarantined,
     }

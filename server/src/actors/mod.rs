@@ -8,7 +8,7 @@
 //!     │                 DocumentActor (on an arbiter chosen by hash)
 //!     │                     │ engine::Replica
 //!     ▼                     ▼
-//!  Supervisor           committer ─▶ store
+//!  Supervisor           committer ─▶ store ─▶ bus ─▶ the cells of other nodes
 //! ```
 //!
 //! The cell outlives its actor. A turn of the actor takes all that waits in the inbox, lets the
@@ -17,12 +17,16 @@
 //! store once the committer holds nothing of the document, adopts the sessions, and tries the
 //! updates that were under way one by one, so that only the guilty one is refused. The supervisor
 //! looks for actors that are stuck or gone, evicts idle documents, and keeps the memory budget.
+//!
+//! What other nodes commit is heard over the bus and applied in the order of the log; a hole, or an
+//! interrupted bus, is repaired by reading the log.
 
 mod cell;
 mod document;
 mod frames;
 mod inbox;
 mod load;
+mod place;
 mod placement;
 mod query;
 mod registry;
@@ -34,6 +38,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use driftless_proto::engine::ReplicaOptions;
 use tokio::sync::Semaphore;
 
+use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::committer::Committer;
@@ -69,6 +74,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) committer: Committer,
+    pub(crate) bus: Arc<dyn Bus>,
     pub(crate) load_permits: Semaphore,
 }
 

@@ -18,6 +18,7 @@ use super::placement::Placement;
 use super::query::Query;
 use super::supervisor::Supervisor;
 use super::{DocumentOptions, Shared, lock};
+use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::metrics;
 use crate::session::{AttachError, AttachRequest, Documents, SessionHandle};
@@ -84,6 +85,7 @@ impl Registry {
         clock: Clock,
         store: Arc<dyn Store>,
         committer: Committer,
+        bus: Arc<dyn Bus>,
     ) -> Self {
         let placement = Placement::start(options.threads);
         let load_permits = Semaphore::new(options.load_concurrency.max(1));
@@ -92,6 +94,7 @@ impl Registry {
             clock,
             store,
             committer,
+            bus,
             load_permits,
         });
         let registry = Self(Arc::new(Inner {

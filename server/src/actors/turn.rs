@@ -1,30 +1,33 @@
 //! One turn of a document: take what waits, let the engine handle it, perform the effects.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use driftless_proto::engine::{
-    CloseReason, Effect, Input, Missed, Observation, Replica, SessionId, Suspect, Writes,
-};
-use driftless_proto::wire::{Message, Outbound};
+use driftless_proto::engine::{CloseReason, Effect, Input, Replica, SessionId, Suspect, Writes};
+use driftless_proto::wire::Message;
 use tokio::sync::oneshot;
 
 use super::Shared;
 use super::cell::{DocumentCell, Slot};
 use super::document::Suspects;
-use super::frames::{BroadcastFrames, StateFrames};
+use super::frames::StateFrames;
 use super::inbox::Item;
 use super::load::Loaded;
+use super::place::LogPlace;
 use super::query::Query;
+use crate::bus::Subscription;
 use crate::metrics;
-use crate::outbox::PushResult;
-use crate::store::committer::{CommitListener, CommitRefusal, PendingAppend};
+use crate::store::committer::PendingAppend;
 use crate::store::{Append, StoreError};
 
-/// How long encodings made for joiners are kept for the next one.
-const ENCODINGS_KEPT_MS: u64 = 5_000;
+mod commits;
+mod effects;
+mod others;
+
+use commits::Commits;
+use others::Others;
 
 /// How long a document waits when changes come faster than the store takes them; a few commits.
 const STORE_BEHIND_PAUSE_MS: u64 = 10;
@@ -41,7 +44,13 @@ pub(super) type DeleteReply = oneshot::Sender<Result<u64, StoreError>>;
 #[derive(Debug)]
 pub(super) enum TurnEnd {
     /// All is well; look again at this time even if nothing arrives.
-    Done { wake_at_ms: Option<u64> },
+    Done {
+        wake_at_ms: Option<u64>,
+        /// Read the log behind this place: other nodes appended to it.
+        read_after: Option<u64>,
+    },
+    /// Another node deleted the document.
+    DeletedElsewhere,
     /// The document is to be deleted.
     Deleting(DeleteReply),
     /// The document is to be loaded again.
@@ -50,31 +59,14 @@ pub(super) enum TurnEnd {
     Poisoned { suspects: Suspects, guilty: bool },
 }
 
-/// Commits of one generation, reported to its cell.
-#[derive(Debug)]
-struct Listener {
-    cell: Arc<DocumentCell>,
-    generation: u64,
-}
-
-impl CommitListener for Listener {
-    fn on_committed(&self, version: u64, _sequence: u64) {
-        self.cell.note_committed(self.generation, version);
-    }
-
-    fn on_refused(&self, version: u64, refusal: CommitRefusal) {
-        tracing::warn!(document = %self.cell.name, version, %refusal, "append refused");
-        self.cell.note_refused(self.generation);
-    }
-}
-
 /// A loaded document with its sessions.
 #[derive(Debug)]
 pub(super) struct Ready {
     cell: Arc<DocumentCell>,
     shared: Arc<Shared>,
     generation: u64,
-    listener: Arc<Listener>,
+    listener: Arc<Commits>,
+    others: Others,
     replica: Replica,
     epoch: u64,
     /// It was loaded readable only, and stays so.
@@ -95,17 +87,22 @@ impl Ready {
         cell: Arc<DocumentCell>,
         shared: Arc<Shared>,
         generation: u64,
+        subscription: Option<Arc<dyn Subscription>>,
         loaded: Loaded,
     ) -> Self {
-        let listener = Arc::new(Listener {
-            cell: cell.clone(),
+        let place = Arc::new(Mutex::new(LogPlace::at(loaded.head)));
+        let listener = Arc::new(Commits::new(
+            cell.clone(),
             generation,
-        });
+            place.clone(),
+            subscription.clone(),
+        ));
         Self {
             cell,
             shared,
             generation,
             listener,
+            others: Others::new(place, subscription),
             replica: loaded.replica,
             epoch: loaded.epoch,
             frozen: loaded.read_only.is_some(),
@@ -118,6 +115,11 @@ impl Ready {
             items: VecDeque::new(),
             effects: Vec::new(),
         }
+    }
+
+    /// The channel to other nodes, if there is one.
+    pub(super) fn subscription(&self) -> Option<Arc<dyn Subscription>> {
+        self.listener.subscription()
     }
 
     /// The state vector, encoded.
@@ -190,6 +192,9 @@ impl Ready {
             return TurnEnd::Reload;
         }
         self.look_at_store(now_ms);
+        if let Some(end) = self.hear_others(now_ms) {
+            return end;
+        }
         if self.shared.committer.is_behind() {
             // The inbox fills, its sockets are not read, and the writers slow down to what the
             // store takes.
@@ -197,6 +202,7 @@ impl Ready {
                 Some(end) => end,
                 None => TurnEnd::Done {
                     wake_at_ms: Some(now_ms + STORE_BEHIND_PAUSE_MS),
+                    read_after: None,
                 },
             };
         }
@@ -209,6 +215,7 @@ impl Ready {
         match self.finish(now_ms) {
             Some(end) => end,
             None => TurnEnd::Done {
+                read_after: self.others.read_after(now_ms),
                 wake_at_ms: self.wake_at_ms(),
             },
         }
@@ -318,116 +325,6 @@ impl Ready {
         None
     }
 
-    /// Performs the effects in order; returns the sessions whose queues were full.
-    fn perform(&mut self, now_ms: u64) -> Result<HashMap<SessionId, Missed>, Suspects> {
-        let mut overflows = HashMap::new();
-        let mut effects = std::mem::take(&mut self.effects);
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::Send { to, message } => self.send(now_ms, to, &message, &mut overflows),
-                Effect::Broadcast {
-                    relay,
-                    to,
-                    except,
-                    message,
-                } => {
-                    self.broadcast(relay, &to, except, &message, &mut overflows);
-                }
-                Effect::Append {
-                    version,
-                    session,
-                    update,
-                } => {
-                    self.append(version, session, update);
-                }
-                Effect::NotifyDrained { session } => {
-                    if let Some(slot) = self.slots.get(&session) {
-                        slot.outbox.want_drained();
-                    }
-                }
-                Effect::Close { session, reason } => {
-                    if let Some(slot) = self.slots.remove(&session) {
-                        slot.outbox.close(reason);
-                    }
-                }
-                Effect::Poisoned { suspects } => return Err(suspects.into()),
-                Effect::Observed(observation) => observe(observation),
-            }
-        }
-        self.effects = effects;
-        Ok(overflows)
-    }
-
-    fn send(
-        &mut self,
-        now_ms: u64,
-        to: SessionId,
-        message: &Outbound,
-        overflows: &mut HashMap<SessionId, Missed>,
-    ) {
-        let Some(slot) = self.slots.get(&to) else {
-            return;
-        };
-        let frame = self.states.get(slot.encode, message);
-        let missed = Missed::of(message);
-        if missed == Missed::State {
-            self.trim_at_ms = Some(now_ms + ENCODINGS_KEPT_MS);
-        }
-        if slot.outbox.push(frame) == PushResult::Full {
-            overflows.entry(to).or_insert(missed);
-        }
-    }
-
-    fn broadcast(
-        &mut self,
-        relay: u64,
-        to: &Arc<[SessionId]>,
-        except: Option<SessionId>,
-        message: &Outbound,
-        overflows: &mut HashMap<SessionId, Missed>,
-    ) {
-        if !Arc::ptr_eq(&self.live.0, to) {
-            let slots = to.iter().map(|id| self.slots.get(id).cloned());
-            // A receiver that is gone keeps its place with a slot that takes nothing.
-            let Some(slots) = slots.collect::<Option<Vec<_>>>() else {
-                return self.broadcast_one_by_one(relay, to, except, message, overflows);
-            };
-            self.live = (to.clone(), slots);
-        }
-        let mut frames = BroadcastFrames::default();
-        let mut delivered = 0;
-        for (id, slot) in to.iter().zip(&self.live.1) {
-            if Some(*id) == except {
-                continue;
-            }
-            delivered += 1;
-            let frame = frames.get(slot.encode, message);
-            if slot.outbox.push(frame) == PushResult::Full {
-                overflows.entry(*id).or_insert(Missed::Relay(relay));
-            }
-        }
-        metrics::frames_relayed(delivered);
-    }
-
-    /// A broadcast that was gated before one of its receivers left.
-    fn broadcast_one_by_one(
-        &mut self,
-        relay: u64,
-        to: &Arc<[SessionId]>,
-        except: Option<SessionId>,
-        message: &Outbound,
-        overflows: &mut HashMap<SessionId, Missed>,
-    ) {
-        let mut frames = BroadcastFrames::default();
-        for id in to.iter().filter(|id| Some(**id) != except) {
-            if let Some(slot) = self.slots.get(id)
-                && slot.outbox.push(frames.get(slot.encode, message)) == PushResult::Full
-            {
-                overflows.entry(*id).or_insert(Missed::Relay(relay));
-            }
-        }
-    }
-
     fn append(&mut self, version: u64, session: SessionId, update: Bytes) {
         let origin = self
             .slots
@@ -469,7 +366,11 @@ impl Ready {
             self.states.clear();
             self.replica.forget_encodings();
         }
-        let deadlines = [self.replica.next_deadline_ms(), self.trim_at_ms];
+        let deadlines = [
+            self.replica.next_deadline_ms(),
+            self.trim_at_ms,
+            self.others.deadline_ms(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 }
@@ -477,16 +378,4 @@ impl Ready {
 /// A random id: two histories with equal sequence numbers never share one.
 fn append_id() -> [u8; 16] {
     fastrand::u128(..).to_be_bytes()
-}
-
-fn observe(observation: Observation) {
-    match observation {
-        Observation::Applied { updates } => metrics::updates_applied(updates),
-        Observation::Duplicate => metrics::duplicate(),
-        Observation::Gap => metrics::gap(),
-        Observation::Refused(reason) => metrics::refused(reason),
-        Observation::Resynced => metrics::resynced(),
-        Observation::PresenceEcho => metrics::presence_echo(),
-        Observation::Denied => metrics::denied(),
-    }
 }

@@ -23,11 +23,20 @@ mod tests;
 /// Learns what became of its appends. Called on the committer's task: return at once.
 pub trait CommitListener: Send + Sync + std::fmt::Debug {
     /// Appends up to `version` of this listener are durable, unless refused. Called once a batch
-    /// with the highest version in it and the sequence number that this append got.
-    fn on_committed(&self, version: u64, sequence: u64);
+    /// with the highest version in it and all its appends, in order.
+    fn on_committed(&self, version: u64, committed: &[Committed<'_>]);
 
     /// One append was refused for good. Called before [`Self::on_committed`] of the same batch.
     fn on_refused(&self, version: u64, refusal: CommitRefusal);
+}
+
+/// An append that is durable.
+#[derive(Debug, Clone, Copy)]
+pub struct Committed<'a> {
+    /// Its place in the document's log.
+    pub sequence: u64,
+    /// What was stored.
+    pub append: &'a Append,
 }
 
 /// Why an append will never be stored.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use driftless::actors::{DocumentOptions, Registry};
 use driftless::admin::live::LiveOperations;
 use driftless::admin::stored::StoredOperations;
+use driftless::bus::Bus;
+use driftless::bus::local::LocalBus;
 use driftless::clock::Clock;
 use driftless::store::Store;
 use driftless::store::committer::{Committer, CommitterOptions};
@@ -19,7 +21,7 @@ pub(crate) struct House {
     pub(crate) registry: Registry,
     pub(crate) committer: Committer,
     pub(crate) store: Arc<SqliteStore>,
-    _folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 /// Options for tests: short times, small bounds.
@@ -60,13 +62,45 @@ impl House {
         let data = DataFolder::open(folder.path()).unwrap();
         let store = Arc::new(SqliteStore::open(&data).await.unwrap());
         let wrapped = wrap(store.clone());
+        let bus = Arc::new(LocalBus::default());
+        Self::over(Arc::new(folder), store, wrapped, commits, options, bus)
+    }
+
+    /// Nodes with a store in common, that hear each other over what `bus` makes for each.
+    pub(crate) async fn open_nodes(
+        count: usize,
+        bus: impl Fn(LocalBus) -> Arc<dyn Bus>,
+    ) -> Vec<Self> {
+        let first = Self::open(options()).await;
+        let shared = LocalBus::default();
+        (0..count)
+            .map(|_| Self::over_same_store(&first, bus(shared.clone())))
+            .collect()
+    }
+
+    /// One more node over the store of another one.
+    pub(crate) fn over_same_store(other: &Self, bus: Arc<dyn Bus>) -> Self {
+        let (folder, store) = (other.folder.clone(), other.store.clone());
+        let commits = CommitterOptions::default();
+        Self::over(folder, store.clone(), store, commits, options(), bus)
+    }
+
+    fn over(
+        folder: Arc<TempDir>,
+        store: Arc<SqliteStore>,
+        wrapped: Arc<dyn Store>,
+        commits: CommitterOptions,
+        options: DocumentOptions,
+        bus: Arc<dyn Bus>,
+    ) -> Self {
         let committer = Committer::start(wrapped.clone(), commits);
-        let registry = Registry::start(options, Clock::start(), wrapped, committer.clone());
+        let clock = Clock::start();
+        let registry = Registry::start(options, clock, wrapped, committer.clone(), bus);
         Self {
             registry,
             committer,
             store,
-            _folder: folder,
+            folder,
         }
     }
 

@@ -5,4 +5,5 @@
 mod faults;
 mod house;
 mod lifecycle;
+mod nodes;
 mod peer;

@@ -4,6 +4,7 @@
 
 mod acks;
 mod failures;
+mod foreign;
 mod joining;
 mod limits;
 mod presence;

@@ -9,7 +9,9 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::queue::Shared;
-use super::{CommitListener, CommitRefusal, CommitterOptions, LINGER_MAX, PendingAppend};
+use super::{
+    CommitListener, CommitRefusal, Committed, CommitterOptions, LINGER_MAX, PendingAppend,
+};
 use crate::metrics;
 use crate::store::{Append, CommitOutcome, Store, StoreError};
 
@@ -134,15 +136,17 @@ impl Batch {
 
     /// Tells every listener once how far it is, after telling what was refused.
     fn report(&self, shared: &Shared, outcomes: &[CommitOutcome]) {
-        let mut committed: HashMap<*const (), (&Ticket, u64)> = HashMap::new();
-        for (ticket, outcome) in self.tickets.iter().zip(outcomes) {
+        let mut committed: HashMap<*const (), (&Ticket, Vec<Committed<'_>>)> = HashMap::new();
+        let appends = self.appends.iter().zip(&self.tickets);
+        for ((append, ticket), outcome) in appends.zip(outcomes) {
             let refusal = match *outcome {
                 CommitOutcome::Committed { sequence } => {
                     let key = Arc::as_ptr(&ticket.listener).cast::<()>();
-                    let newest = committed.entry(key).or_insert((ticket, sequence));
-                    if newest.0.version <= ticket.version {
-                        *newest = (ticket, sequence);
+                    let (newest, stored) = committed.entry(key).or_insert((ticket, Vec::new()));
+                    if newest.version <= ticket.version {
+                        *newest = ticket;
                     }
+                    stored.push(Committed { sequence, append });
                     continue;
                 }
                 CommitOutcome::EpochChanged { current } => CommitRefusal::EpochChanged { current },
@@ -150,8 +154,8 @@ impl Batch {
             };
             ticket.tell_refused(refusal);
         }
-        for (ticket, sequence) in committed.into_values() {
-            contained(|| ticket.listener.on_committed(ticket.version, sequence));
+        for (ticket, stored) in committed.into_values() {
+            contained(|| ticket.listener.on_committed(ticket.version, &stored));
         }
         self.finish(shared);
     }

@@ -27,11 +27,12 @@ impl Ear {
 }
 
 impl CommitListener for Ear {
-    fn on_committed(&self, version: u64, sequence: u64) {
+    fn on_committed(&self, version: u64, committed: &[Committed<'_>]) {
+        let newest = committed.last().unwrap().sequence;
         self.0
             .lock()
             .unwrap()
-            .push(Heard::Committed(version, sequence));
+            .push(Heard::Committed(version, newest));
     }
 
     fn on_refused(&self, version: u64, refusal: CommitRefusal) {
@@ -47,7 +48,7 @@ impl CommitListener for Ear {
 struct PanickingEar;
 
 impl CommitListener for PanickingEar {
-    fn on_committed(&self, _: u64, _: u64) {
+    fn on_committed(&self, _: u64, _: &[Committed<'_>]) {
         panic!("a planned panic of a listener");
     }
 

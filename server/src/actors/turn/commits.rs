@@ -1,0 +1,81 @@
+//! What became of a document's own appends: told to its cell, and to other nodes.
+
+use std::sync::{Arc, Mutex};
+
+use super::super::cell::DocumentCell;
+use super::super::lock;
+use super::super::place::LogPlace;
+use crate::bus::{Commit, Entry, Event, INLINE_BYTES_MAX, Subscription};
+use crate::metrics;
+use crate::store::committer::{CommitListener, CommitRefusal, Committed};
+
+/// Commits of one generation.
+#[derive(Debug)]
+pub(super) struct Commits {
+    cell: Arc<DocumentCell>,
+    generation: u64,
+    place: Arc<Mutex<LogPlace>>,
+    subscription: Option<Arc<dyn Subscription>>,
+}
+
+impl Commits {
+    pub(super) fn new(
+        cell: Arc<DocumentCell>,
+        generation: u64,
+        place: Arc<Mutex<LogPlace>>,
+        subscription: Option<Arc<dyn Subscription>>,
+    ) -> Self {
+        Self {
+            cell,
+            generation,
+            place,
+            subscription,
+        }
+    }
+
+    /// The channel to other nodes, if there is one.
+    pub(super) fn subscription(&self) -> Option<Arc<dyn Subscription>> {
+        self.subscription.clone()
+    }
+}
+
+impl CommitListener for Commits {
+    fn on_committed(&self, version: u64, committed: &[Committed<'_>]) {
+        let mut place = lock(&self.place);
+        for append in committed {
+            place.note_own(append.sequence);
+        }
+        drop(place);
+        self.cell.note_committed(self.generation, version);
+        let heard = self
+            .subscription
+            .as_ref()
+            .filter(|others| others.has_peers());
+        if let (Some(others), Some(commit)) = (heard, commit(committed)) {
+            metrics::bus_published();
+            others.publish(Event::Committed(Arc::new(commit)));
+        }
+    }
+
+    fn on_refused(&self, version: u64, refusal: CommitRefusal) {
+        tracing::warn!(document = %self.cell.name, version, %refusal, "append refused");
+        self.cell.note_refused(self.generation);
+    }
+}
+
+/// One message for all that a commit added to the document.
+fn commit(committed: &[Committed<'_>]) -> Option<Commit> {
+    let bytes: usize = committed.iter().map(|one| one.append.update.len()).sum();
+    let is_inline = bytes <= INLINE_BYTES_MAX;
+    Some(Commit {
+        epoch: committed.first()?.append.epoch,
+        entries: committed
+            .iter()
+            .map(|one| Entry {
+                sequence: one.sequence,
+                id: one.append.id,
+                update: is_inline.then(|| one.append.update.clone()),
+            })
+            .collect(),
+    })
+}

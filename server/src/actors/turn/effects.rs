@@ -1,0 +1,140 @@
+//! Performs what the engine decided: frames to sessions, appends to the committer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use driftless_proto::engine::{Effect, Missed, Observation, SessionId};
+use driftless_proto::wire::Outbound;
+
+use super::super::document::Suspects;
+use super::super::frames::BroadcastFrames;
+use super::Ready;
+use crate::metrics;
+use crate::outbox::PushResult;
+
+/// How long encodings made for joiners are kept for the next one.
+const ENCODINGS_KEPT_MS: u64 = 5_000;
+
+impl Ready {
+    /// Performs the effects in order; returns the sessions whose queues were full.
+    pub(super) fn perform(&mut self, now_ms: u64) -> Result<HashMap<SessionId, Missed>, Suspects> {
+        let mut overflows = HashMap::new();
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Send { to, message } => self.send(now_ms, to, &message, &mut overflows),
+                Effect::Broadcast {
+                    relay,
+                    to,
+                    except,
+                    message,
+                } => {
+                    self.broadcast(relay, &to, except, &message, &mut overflows);
+                }
+                Effect::Append {
+                    version,
+                    session,
+                    update,
+                } => {
+                    self.append(version, session, update);
+                }
+                Effect::NotifyDrained { session } => {
+                    if let Some(slot) = self.slots.get(&session) {
+                        slot.outbox.want_drained();
+                    }
+                }
+                Effect::Close { session, reason } => {
+                    if let Some(slot) = self.slots.remove(&session) {
+                        slot.outbox.close(reason);
+                    }
+                }
+                Effect::Poisoned { suspects } => return Err(suspects.into()),
+                Effect::Observed(observation) => observe(observation),
+            }
+        }
+        self.effects = effects;
+        Ok(overflows)
+    }
+
+    fn send(
+        &mut self,
+        now_ms: u64,
+        to: SessionId,
+        message: &Outbound,
+        overflows: &mut HashMap<SessionId, Missed>,
+    ) {
+        let Some(slot) = self.slots.get(&to) else {
+            return;
+        };
+        let frame = self.states.get(slot.encode, message);
+        let missed = Missed::of(message);
+        if missed == Missed::State {
+            self.trim_at_ms = Some(now_ms + ENCODINGS_KEPT_MS);
+        }
+        if slot.outbox.push(frame) == PushResult::Full {
+            overflows.entry(to).or_insert(missed);
+        }
+    }
+
+    fn broadcast(
+        &mut self,
+        relay: u64,
+        to: &Arc<[SessionId]>,
+        except: Option<SessionId>,
+        message: &Outbound,
+        overflows: &mut HashMap<SessionId, Missed>,
+    ) {
+        if !Arc::ptr_eq(&self.live.0, to) {
+            let slots = to.iter().map(|id| self.slots.get(id).cloned());
+            // A receiver that is gone keeps its place with a slot that takes nothing.
+            let Some(slots) = slots.collect::<Option<Vec<_>>>() else {
+                return self.broadcast_one_by_one(relay, to, except, message, overflows);
+            };
+            self.live = (to.clone(), slots);
+        }
+        let mut frames = BroadcastFrames::default();
+        let mut delivered = 0;
+        for (id, slot) in to.iter().zip(&self.live.1) {
+            if Some(*id) == except {
+                continue;
+            }
+            delivered += 1;
+            let frame = frames.get(slot.encode, message);
+            if slot.outbox.push(frame) == PushResult::Full {
+                overflows.entry(*id).or_insert(Missed::Relay(relay));
+            }
+        }
+        metrics::frames_relayed(delivered);
+    }
+
+    /// A broadcast that was gated before one of its receivers left.
+    fn broadcast_one_by_one(
+        &mut self,
+        relay: u64,
+        to: &Arc<[SessionId]>,
+        except: Option<SessionId>,
+        message: &Outbound,
+        overflows: &mut HashMap<SessionId, Missed>,
+    ) {
+        let mut frames = BroadcastFrames::default();
+        for id in to.iter().filter(|id| Some(**id) != except) {
+            if let Some(slot) = self.slots.get(id)
+                && slot.outbox.push(frames.get(slot.encode, message)) == PushResult::Full
+            {
+                overflows.entry(*id).or_insert(Missed::Relay(relay));
+            }
+        }
+    }
+}
+
+fn observe(observation: Observation) {
+    match observation {
+        Observation::Applied { updates } => metrics::updates_applied(updates),
+        Observation::Duplicate => metrics::duplicate(),
+        Observation::Gap => metrics::gap(),
+        Observation::Refused(reason) => metrics::refused(reason),
+        Observation::Resynced => metrics::resynced(),
+        Observation::PresenceEcho => metrics::presence_echo(),
+        Observation::Denied => metrics::denied(),
+    }
+}

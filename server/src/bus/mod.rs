@@ -1,0 +1,92 @@
+//! What nodes tell each other about documents: the contract, and the bus within one process.
+//!
+//! The log is the truth; the bus only saves its readers the wait. Whoever hears of a commit applies
+//! it in the order of the log, and whoever may have missed something reads the log.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use driftless_proto::name::DocumentName;
+
+use crate::store::AppendId;
+
+#[cfg(test)]
+pub(crate) mod conformance;
+pub mod local;
+
+/// A boxed future, so that a bus can be a trait object.
+pub type BusFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Appends with more bytes of updates in one commit travel as sequence numbers only.
+pub const INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// One append of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place in the document's log.
+    pub sequence: u64,
+    /// Its random id.
+    pub id: AppendId,
+    /// Its Yjs v1 update; `None` when it has to be read from the log.
+    pub update: Option<Bytes>,
+}
+
+/// What one commit added to a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The generation of history.
+    pub epoch: u64,
+    /// Its appends, by sequence number; other nodes' may lie between them.
+    pub entries: Vec<Entry>,
+}
+
+/// What a node tells the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Appends were committed.
+    Committed(Arc<Commit>),
+    /// The document was deleted; its next epoch is this one.
+    Deleted {
+        /// The epoch that begins.
+        epoch: u64,
+    },
+    /// Something may have been lost: read the log.
+    Interrupted,
+}
+
+/// Hears what other nodes publish, in any order and perhaps twice. Called on the publisher's
+/// thread: queue within a bound and return at once; what does not fit is replaced by one
+/// [`Event::Interrupted`].
+pub trait Listener: Debug + Send + Sync {
+    /// Takes one event.
+    fn hear(&self, event: Event);
+}
+
+/// A node's place on the channel of one document; dropping it leaves the channel.
+pub trait Subscription: Debug + Send + Sync {
+    /// False while nobody else is sure to be listening: nothing has to be put together then.
+    fn has_peers(&self) -> bool;
+
+    /// Tells all other nodes. Never blocks; what cannot be sent is lost, and its receivers learn of
+    /// the hole by the next sequence number or by [`Event::Interrupted`].
+    fn publish(&self, event: Event);
+}
+
+/// Why there is no channel.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the bus cannot be reached: {0}")]
+pub struct BusError(pub String);
+
+/// The channels between nodes, one a document.
+pub trait Bus: Debug + Send + Sync {
+    /// Joins a channel. Once this resolves the listener hears everything that is published; so
+    /// what is loaded from the store afterwards and what is heard leave nothing out.
+    fn subscribe<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        listener: Arc<dyn Listener>,
+    ) -> BusFuture<'a, Result<Box<dyn Subscription>, BusError>>;
+}
