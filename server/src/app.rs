@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::task::JoinHandle;
 
 use crate::actors::{DocumentOptions, Registry};
 use crate::adapters::http::{Readiness, ReadinessReport};
@@ -83,7 +84,7 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     process::log_panics();
     process::raise_open_files_limit();
     let clock = Clock::start();
-    let recorder = start_metrics()?;
+    let (recorder, upkeep) = start_metrics()?;
     let folder = DataFolder::open(&settings.data)?;
     let store = Arc::new(SqliteStore::open(&folder).await?);
     let committer = Committer::start(store.clone(), committer_options(&settings));
@@ -124,6 +125,7 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     }
     // Stopped by the same request; it lets running commands finish for a few seconds.
     let _ = admin.task.await;
+    upkeep.abort();
     finish(registry, committer, housekeeper, &store, deadline).await
 }
 
@@ -150,7 +152,7 @@ async fn finish(
 /// The admin socket at work.
 struct Admin {
     path: std::path::PathBuf,
-    task: tokio::task::JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 fn start_admin(
@@ -173,21 +175,22 @@ fn start_admin(
     Ok(Admin { path, task })
 }
 
-fn start_metrics() -> Result<PrometheusHandle, ServeError> {
+/// The recorder, and the task that keeps its summaries small.
+fn start_metrics() -> Result<(PrometheusHandle, JoinHandle<()>), ServeError> {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     ::metrics::set_global_recorder(recorder)
         .map_err(|error| ServeError::Metrics(error.to_string()))?;
     metrics::describe_documents();
     metrics::describe_store();
-    let upkeep = handle.clone();
-    actix_rt::spawn(async move {
+    let kept = handle.clone();
+    let upkeep = actix_rt::spawn(async move {
         loop {
             tokio::time::sleep(METRICS_UPKEEP).await;
-            upkeep.run_upkeep();
+            kept.run_upkeep();
         }
     });
-    Ok(handle)
+    Ok((handle, upkeep))
 }
 
 fn start_housekeeper(settings: &Settings, clock: Clock, store: Arc<SqliteStore>) -> Housekeeper {

@@ -134,7 +134,7 @@ mod tests {
             "d/admin.sock",
             "durable (",
             "2d, at most 256MiB",
-            "32MiB a document, 1GiB in memory, 10000 connections",
+            "32MiB a document, 1GiB in memory, 100000 connections",
             "own host, localhost\n",
         ] {
             assert!(text.contains(wanted), "{wanted} in\n{text}");

@@ -80,7 +80,7 @@ settings! {
         "insecure_open" as insecure_open: Switch -> bool = Preset::Fixed("false"),
             "Listen beyond loopback although this version authenticates nobody: whoever reaches \
              the port can read and change every document.";
-        "connections_max" as connections_max: Count -> u64 [1, 1_000_000] = Preset::Fixed("10000"),
+        "connections_max" as connections_max: Count -> u64 [1, 1_000_000] = Preset::Fixed("100000"),
             "Connections at a time. Each holds a file descriptor and some buffers; past it new \
              ones are refused with 503.";
         "connections_per_address_max" as connections_per_address_max: Count -> u64 [1, 1_000_000]

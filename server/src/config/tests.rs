@@ -34,7 +34,7 @@ fn defaults_are_what_the_table_says() {
     assert_eq!(settings.document_bytes_max, 32 << 20);
     assert_eq!(settings.frame_bytes_max, (32 << 20) + (64 << 10));
     assert_eq!(settings.history_ms, 604_800_000);
-    assert_eq!(settings.connections_per_address_max, 10_000);
+    assert_eq!(settings.connections_per_address_max, 100_000);
     assert_eq!(settings.document_threads, 4);
     assert_eq!(settings.relay, RelayMode::Immediate);
     assert_eq!(settings.store, StoreLocation::Sqlite);
