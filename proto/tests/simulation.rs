@@ -36,7 +36,7 @@ fn the_third_hundred_networks_keep_every_promise() {
 /// acknowledged before they arrived.
 #[test]
 fn networks_that_once_failed_keep_every_promise() {
-    run([2_965, 6_412, 10_673, 24_052, 29_375, 45_503]);
+    run([2_965, 6_412, 10_673, 24_052, 29_375, 45_503, 101_515]);
 }
 
 #[test]

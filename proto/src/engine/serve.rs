@@ -166,7 +166,10 @@ impl Replica {
         if !std::mem::take(&mut peer.owed.replies) {
             return;
         }
-        let (asks, ack) = (!peer.answered || peer.gap.is_some(), peer.last_ack());
+        // A denial may be lost, too: the answer to our question brings it up again.
+        let was_denied = std::mem::take(&mut peer.denied);
+        let asks = was_denied || !peer.answered || peer.gap.is_some();
+        let ack = peer.last_ack();
         if let Some(version) = ack {
             effects.push(Effect::Send {
                 to: session,

@@ -115,3 +115,16 @@ fn an_old_replica_of_a_deleted_document_is_told_at_every_door() {
         assert_eq!(bench.view(), "new");
     }
 }
+
+#[test]
+fn a_denial_that_did_not_fit_is_said_again() {
+    let mut bench = Bench::new(options());
+    bench.join([1, 2]);
+    bench.turn([set_writes(Writes::ReadOnly("why".into()))]);
+    let mut writer = peer(1);
+    assert!(denied(&bench.turn([update(1, &writer.type_text("a"))]), 1));
+    bench.turn([overflow(1, Missed::Reply)]);
+    let is_question = |message: &Outbound| matches!(message, Outbound::SyncStep1 { .. });
+    assert!(bench.drain(1).iter().any(is_question));
+    assert!(denied(&bench.turn([step2(1, &writer.state())]), 1));
+}
