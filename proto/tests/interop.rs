@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use bytes::Bytes;
-use driftless_proto::admission::{Known, Limits, admit, chunks, known_of, merge};
+use driftless_proto::admission::{
+    Known, Limits, admit, chunks, describe_subdocuments, known_of, merge,
+};
 use serde_json::{Value, json};
 use support::history::{apply, doc, state};
 use yrs::types::ToJson;
@@ -30,18 +32,30 @@ fn histories_of_yjs_13_and_14_are_admitted_and_end_equal() {
         .ok()
         .and_then(|count| count.parse().ok())
         .unwrap_or(HISTORIES);
-    let mut gaps = 0;
+    let (mut gaps, mut subdocuments) = (0, 0);
     for seed in 0..count {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            gaps += run(&mut yjs, seed);
+            let seen = run(&mut yjs, seed);
+            gaps += seen.gaps;
+            subdocuments += seen.subdocuments;
         }));
         assert!(outcome.is_ok(), "failed with seed {seed}");
     }
     assert!(gaps > count, "the histories are wild enough: {gaps} gaps");
+    assert!(
+        subdocuments > count,
+        "and hold subdocuments: {subdocuments}"
+    );
 }
 
-/// Runs one history; gives the number of updates that arrived with a gap.
-fn run(yjs: &mut Yjs, seed: u64) -> u64 {
+/// How many updates of a history arrived with a gap, and how many brought subdocuments.
+struct Seen {
+    gaps: u64,
+    subdocuments: u64,
+}
+
+/// Runs one history.
+fn run(yjs: &mut Yjs, seed: u64) -> Seen {
     let history = yjs.ask(&json!({"ask": "history", "seed": seed}));
     let mut server = Server::default();
     let mut early = 0;
@@ -65,7 +79,11 @@ fn run(yjs: &mut Yjs, seed: u64) -> u64 {
         "nothing is lacking"
     );
     server.check(yjs);
-    early
+    let log = &server.log;
+    Seen {
+        gaps: early,
+        subdocuments: log.iter().filter(|part| part.has_subdocuments).count() as u64,
+    }
 }
 
 #[derive(Default)]
@@ -95,7 +113,7 @@ impl Server {
         let known = known_of(&full).expect("own states are complete");
         assert_eq!(known.vector, self.known.vector);
         let shown = yjs.compare(&full);
-        for (name, got) in show(replica) {
+        for (name, got) in show(&full) {
             // Only what Yjs 13 made has types that Yjs 13 and yrs read alike.
             if let Some(wanted) = shown.get(name) {
                 assert!(alike(&got, wanted), "{name}: {got} / {wanted}");
@@ -111,16 +129,22 @@ impl Server {
     }
 }
 
-/// What yrs itself shows of the roots.
-fn show(replica: &Doc) -> [(&'static str, Value); 3] {
+/// What yrs itself shows of the roots, with descriptions of subdocuments.
+fn show(full: &Bytes) -> [(&'static str, Value); 5] {
+    let replica = doc(0, false);
+    apply(&replica, &describe_subdocuments(full).unwrap());
     let mut txn = replica.transact_mut();
     let text = txn.get_or_insert_text("text").get_string(&txn);
     let map = txn.get_or_insert_map("map").to_json(&txn);
     let array = txn.get_or_insert_array("array").to_json(&txn);
+    let docs = txn.get_or_insert_map("docs").to_json(&txn);
+    let doc_list = txn.get_or_insert_array("docList").to_json(&txn);
     [
         ("text", json!(text)),
         ("map", serde_json::to_value(map).unwrap()),
         ("array", serde_json::to_value(array).unwrap()),
+        ("docs", serde_json::to_value(docs).unwrap()),
+        ("docList", serde_json::to_value(doc_list).unwrap()),
     ]
 }
 

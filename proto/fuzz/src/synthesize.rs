@@ -139,7 +139,7 @@ pub fn parent(random: &mut Random, held: &Held) -> ParentModel {
 pub fn content(random: &mut Random) -> Content {
     let text = |random: &mut Random| (*random.pick(&TEXTS)).to_owned();
     let json = |random: &mut Random| (*random.pick(&JSON)).to_owned();
-    match random.below(16) {
+    match random.below(17) {
         0 => Content::Deleted(1 + random.below(4) as u32),
         1 => Content::Json(vec![json(random), "undefined".to_owned()]),
         2 => Content::Binary(vec![1; random.index(4)]),
@@ -152,8 +152,17 @@ pub fn content(random: &mut Random) -> Content {
             _ => Content::Type(*random.pick(&[0, 1, 2, 4, 6]), None),
         },
         13 | 14 => Content::Any((0..=random.below(3)).map(|_| any(random)).collect()),
-        _ if random.one_in(4) => Content::Subdocument(text(random), any(random)),
+        15 => Content::Subdocument(text(random), options(random)),
         _ => Content::Text(text(random)),
+    }
+}
+
+/// The options of a subdocument; now and then a value that is refused.
+fn options(random: &mut Random) -> Vec<u8> {
+    match random.below(8) {
+        0 => any(random),
+        1..=3 => [&[118, 1, 4][..], b"meta", &any(random)].concat(),
+        _ => vec![118, 0],
     }
 }
 

@@ -45,3 +45,21 @@ fn some_fresh_inputs_hold_all_properties() {
         );
     }
 }
+
+#[test]
+fn deleted_subdocuments_are_admitted() {
+    let table = [
+        ("use-after-free-subdocument", 2),
+        ("subdocuments-replaced-and-deleted", 3),
+        ("subdocument-without-options", 0),
+    ];
+    let stored = corpus::load("admission").unwrap();
+    for (name, admitted) in table {
+        let (_, input) = stored.iter().find(|(file, _)| file == name).unwrap();
+        let mut report = Report::default();
+        let mut target = target("admission", Vec::new(), 1).unwrap();
+        target.replay(input, &mut report);
+        assert_eq!(report.admitted, admitted, "{name}: {report}");
+        assert!(report.panics.is_empty(), "{name}: {report}");
+    }
+}

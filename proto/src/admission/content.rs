@@ -24,6 +24,9 @@ const PLAIN_TYPES: [u8; 5] = [0, 1, 2, 4, 6];
 /// An XML element is followed by its tag name. (XML hooks, 5, are read differently by Yjs and yrs.)
 const XML_ELEMENT: u8 = 3;
 
+/// lib0's tag of an object among its `any` values.
+pub(super) const ANY_OBJECT: u8 = 118;
+
 /// Reads the content of kind `kind` and gives its length in clocks.
 pub(super) fn skip(
     reader: &mut Reader<'_>,
@@ -71,6 +74,10 @@ pub(super) fn skip(
         }
         SUBDOCUMENT => {
             reader.string()?;
+            // Yjs and yrs write an object; null or undefined here makes every Yjs throw on the update.
+            if reader.clone().u8()? != ANY_OBJECT {
+                return Err(Refusal::UnknownKind);
+            }
             skip_any(reader, nesting_max).map(|()| 1)
         }
         _ => Err(Refusal::UnknownKind),
@@ -106,7 +113,7 @@ pub(super) fn skip_any(reader: &mut Reader<'_>, nesting_max: usize) -> Result<()
             119 => reader.string().map(|_| None)?,
             116 => reader.bytes().map(|_| None)?,
             // An object: each entry has at least a key length and a tag.
-            118 => Some((checks::count(reader, 2)?, true)),
+            ANY_OBJECT => Some((checks::count(reader, 2)?, true)),
             117 => Some((checks::count(reader, 1)?, false)),
             _ => return Err(Refusal::UnknownKind),
         };

@@ -48,7 +48,7 @@ pub use known::{Known, known_of};
 pub use merge::merge;
 pub use presence::{Entries, PresenceEntry, encode_entries, entries, is_valid_json};
 pub use refusal::Refusal;
-pub use subdocuments::{Hidden, hide_subdocuments, show_subdocuments};
+pub use subdocuments::{describe_subdocuments, hide_subdocuments, show_subdocuments};
 pub use vector::StateVector;
 
 /// The number of clocks a client may use: JavaScript and yrs compute in signed 32 bits.

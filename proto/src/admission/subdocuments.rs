@@ -9,44 +9,36 @@
 use bytes::Bytes;
 
 use super::Refusal;
-use super::content::{BINARY, SUBDOCUMENT};
+use super::content::{ANY, ANY_OBJECT, BINARY, SUBDOCUMENT};
 use super::scan::scan;
 use super::structs::Struct;
 use super::write::rewrite;
-use crate::wire::lib0::{Reader, put_bytes};
+use crate::wire::lib0::{Reader, put_bytes, put_string};
 
 /// What hidden values begin with; one byte that says what they are follows.
 const MARK: &[u8] = b"\0driftless:";
 const IS_SUBDOCUMENT: u8 = b'd';
 const IS_BINARY: u8 = b'b';
 
+/// lib0's tag of a text among its `any` values.
+const ANY_STRING: u8 = 119;
+
 /// A value as a replica holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hidden<'a> {
-    /// A subdocument; `content` is its id and options, as in an update.
-    Subdocument {
-        /// The id as a length and UTF-8, then the options as one lib0 `any`.
-        content: &'a [u8],
-    },
+enum Hidden<'a> {
+    /// A subdocument: its id and options, as in an update.
+    Subdocument(&'a [u8]),
     /// A binary value that begins like a hidden one.
     Binary(&'a [u8]),
 }
 
 impl<'a> Hidden<'a> {
     /// What a binary value of a replica hides, if anything.
-    pub fn in_value(value: &'a [u8]) -> Option<Self> {
+    fn in_value(value: &'a [u8]) -> Option<Self> {
         match value.strip_prefix(MARK)? {
-            [IS_SUBDOCUMENT, content @ ..] => Some(Self::Subdocument { content }),
+            [IS_SUBDOCUMENT, content @ ..] => Some(Self::Subdocument(content)),
             [IS_BINARY, value @ ..] => Some(Self::Binary(value)),
             _ => None,
-        }
-    }
-
-    /// The id of a subdocument.
-    pub fn guid(&self) -> Option<&'a str> {
-        match self {
-            Self::Subdocument { content } => Reader::new(content).string().ok(),
-            Self::Binary(_) => None,
         }
     }
 }
@@ -102,7 +94,7 @@ pub fn show_subdocuments(update: &Bytes) -> Result<Bytes, Refusal> {
         };
         match hidden {
             None => return Ok(false),
-            Some(Hidden::Subdocument { content }) => {
+            Some(Hidden::Subdocument(content)) => {
                 read.write_with_content(update, SUBDOCUMENT, out, |_, out| {
                     out.extend_from_slice(content);
                     Ok(())
@@ -119,6 +111,35 @@ pub fn show_subdocuments(update: &Bytes) -> Result<Bytes, Refusal> {
     })
 }
 
+/// The same state with each subdocument as the value `{"guid": …, "opts": …}`: for a replica that is
+/// read and never encoded, since there is no way back.
+///
+/// # Errors
+/// The state is malformed.
+pub fn describe_subdocuments(state: &Bytes) -> Result<Bytes, Refusal> {
+    let parts = scan(state, usize::MAX)?;
+    if !parts.has_subdocuments {
+        return Ok(state.clone());
+    }
+    rewrite(state, &parts, |read, out| {
+        if read.kind != SUBDOCUMENT {
+            return Ok(false);
+        }
+        read.write_with_content(state, ANY, out, |content, out| {
+            let guid = content.string()?;
+            let options = content.between(content.position(), read.end);
+            out.extend_from_slice(&[1, ANY_OBJECT, 2]);
+            put_string(out, "guid");
+            out.push(ANY_STRING);
+            put_string(out, guid);
+            put_string(out, "opts");
+            out.extend_from_slice(options);
+            Ok(())
+        })?;
+        Ok(true)
+    })
+}
+
 /// The bytes of a binary value.
 fn value<'u>(read: &Struct<'_>, update: &'u [u8]) -> Option<&'u [u8]> {
     Reader::new(read.content(update)?).bytes().ok()
@@ -129,6 +150,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::admission::{Known, Limits, admit, chunks, difference, known_of, merge};
 
     /// One client, clocks 5 to 8: a subdocument, two binary values and a text, and a delete set.
     fn update(honest: &[u8]) -> Bytes {
@@ -158,7 +180,10 @@ mod tests {
                 (BINARY, 1, true)
             );
             let inside = Hidden::in_value(value(&first, &hidden).unwrap()).unwrap();
-            assert_eq!(inside.guid(), Some("g"));
+            assert_eq!(
+                inside,
+                Hidden::Subdocument(&[1, b'g', 118, 1, 1, b'a', 126])
+            );
             assert_eq!(show_subdocuments(&hidden).unwrap(), update);
         }
     }
@@ -183,5 +208,59 @@ mod tests {
         }
         let torn = plain.slice(..plain.len() - 2);
         assert!(hide_subdocuments(&torn).is_err() && show_subdocuments(&torn).is_err());
+    }
+
+    #[test]
+    fn torn_bytes_are_errors() {
+        let whole = update(MARK);
+        for end in 0..whole.len() {
+            let torn = whole.slice(..end);
+            assert!(hide_subdocuments(&torn).is_err(), "{end} bytes");
+            assert!(show_subdocuments(&torn).is_err(), "{end} bytes");
+            assert!(describe_subdocuments(&torn).is_err(), "{end} bytes");
+        }
+    }
+
+    #[test]
+    fn descriptions_are_values_and_binary_values_stay() {
+        let one = |kind: u8, content: &[u8]| {
+            let place = [1, 1, 2, 0, kind, 1, 1, b't'];
+            Bytes::from([&place[..], content, &[0]].concat())
+        };
+        let state = one(SUBDOCUMENT, b"\x02gg\x76\x01\x02gc\x79");
+        let wanted = b"\x01\x76\x02\x04guid\x77\x02gg\x04opts\x76\x01\x02gc\x79";
+        assert_eq!(describe_subdocuments(&state).unwrap(), one(ANY, wanted));
+        let hidden = hide_subdocuments(&state).unwrap();
+        assert_eq!(describe_subdocuments(&hidden).unwrap(), hidden);
+    }
+
+    #[test]
+    fn everything_counts_a_subdocument_as_one_clock() {
+        let first = Bytes::from_static(b"\x01\x01\x02\x00\x09\x01\x01t\x01g\x76\x00\x00");
+        // Overlaps the first one, and goes on with a second one and a text.
+        let longer = b"\x01\x03\x02\x00\x09\x01\x01t\x01g\x76\x00\x89\x02\x00\x01h\x76\x00\
+            \x84\x02\x01\x02hi\x00";
+        let tail = b"\x01\x02\x02\x01\x89\x02\x00\x01h\x76\x00\x84\x02\x01\x02hi\x00";
+        let longer = Bytes::from_static(longer);
+        let limits = Limits {
+            update_bytes_max: 1 << 20,
+            nesting_max: 64,
+        };
+        let mut known = Known::default();
+        let mut take = |update: &Bytes| {
+            let admission = admit(update, &mut known, None, &limits).unwrap();
+            assert_eq!(admission.gap, None);
+            admission.admitted.unwrap()
+        };
+        let log = [take(&first), take(&longer)];
+        assert!(log.iter().all(|admitted| admitted.has_subdocuments));
+        assert_eq!(log[1].update, tail[..]);
+        assert_eq!(merge(&log), longer);
+        assert_eq!(known_of(&longer).unwrap().vector.get(2), 4);
+        let vector = [(2, 1)].into_iter().collect();
+        assert_eq!(difference(&longer, &vector).unwrap(), tail[..]);
+        let parts = chunks(&longer, &Default::default(), 1).unwrap();
+        assert_eq!(parts.len(), 3);
+        assert_eq!(parts[0], first);
     }
 }

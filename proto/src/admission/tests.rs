@@ -240,8 +240,8 @@ const DISHONEST: [(&str, &str, Refusal); 27] = [
         Refusal::UnknownKind,
     ),
     (
-        "a subdocument with bad options",
-        "01 0102 00 09 01 0174 01 67 00 00",
+        "a subdocument without options, on which Yjs throws",
+        "01 0102 00 09 01 0174 01 67 7f 00",
         Refusal::UnknownKind,
     ),
     (

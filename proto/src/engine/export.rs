@@ -13,7 +13,8 @@
 //! | nothing | empty | `null` |
 //!
 //! Nested types carry their kind and are read as what they are. Binary values become arrays of
-//! byte numbers, subdocuments `{"guid": …}`, `undefined` and numbers that JSON lacks `null`.
+//! byte numbers, subdocuments
+//! `{"guid": …, "opts": …}`, `undefined` and numbers that JSON lacks `null`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -27,7 +28,7 @@ use yrs::{
     TextRef, Transact, Transaction, Update, XmlFragmentRef,
 };
 
-use crate::admission::{Hidden, hide_subdocuments};
+use crate::admission::describe_subdocuments;
 
 mod markup;
 #[cfg(test)]
@@ -190,8 +191,8 @@ fn replay(state: &[u8]) -> Result<Doc, ExportError> {
         ..Options::with_client_id(yrs::ClientID::new(1))
     });
     let state = Bytes::copy_from_slice(state);
-    let hidden = hide_subdocuments(&state).map_err(|error| unreadable(&error))?;
-    let update = Update::decode_v1(&hidden).map_err(|error| unreadable(&error))?;
+    let described = describe_subdocuments(&state).map_err(|error| unreadable(&error))?;
+    let update = Update::decode_v1(&described).map_err(|error| unreadable(&error))?;
     let mut transaction = doc.transact_mut();
     transaction
         .apply_update(update)
@@ -263,7 +264,7 @@ fn value_json(out: &Out, transaction: &Transaction<'_>, depth: usize) -> Result<
         Out::YXmlElement(_) | Out::YXmlFragment(_) | Out::YXmlText(_) => {
             markup::node(out, transaction, depth + 1).map(Json::String)
         }
-        // Subdocuments are hidden in binary values; the types of others come from a newer client.
+        // Subdocuments are described as values; the types of others come from a newer client.
         Out::YDoc(_) | Out::UndefinedRef(_) => Ok(Json::Null),
     }
 }
@@ -304,7 +305,7 @@ fn any_json(any: &Any, depth: usize) -> Result<Json, ExportError> {
         Any::Number(Number::Int(value)) => Json::from(*value),
         Any::Number(Number::Float(value)) => float_json(*value),
         Any::String(value) => Json::String(value.to_string()),
-        Any::Buffer(bytes) => binary_json(bytes),
+        Any::Buffer(bytes) => Json::Array(bytes.iter().map(|byte| Json::from(*byte)).collect()),
         Any::Array(items) => items
             .iter()
             .map(|item| any_json(item, depth + 1))
@@ -316,17 +317,6 @@ fn any_json(any: &Any, depth: usize) -> Result<Json, ExportError> {
             .collect::<Result<_, _>>()
             .map(Json::Object)?,
     })
-}
-
-fn binary_json(value: &[u8]) -> Json {
-    let value = match Hidden::in_value(value) {
-        Some(hidden @ Hidden::Subdocument { .. }) => {
-            return serde_json::json!({ "guid": hidden.guid() });
-        }
-        Some(Hidden::Binary(value)) => value,
-        None => value,
-    };
-    Json::Array(value.iter().map(|byte| Json::from(*byte)).collect())
 }
 
 /// JavaScript has one number type: a whole number that a double holds exactly is written as one.

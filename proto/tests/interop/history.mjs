@@ -93,8 +93,8 @@ export class History {
     if (!this.views.includes(yjs13)) return { same: true }
     const doc = new Y.Doc()
     Y.applyUpdate(doc, full)
-    const { text, map, array } = yjs13.view(doc)
-    return { same: true, text, map, array }
+    const { text, map, array, docs, docList } = yjs13.view(doc)
+    return { same: true, text, map, array, docs, docList }
   }
 }
 

@@ -74,7 +74,7 @@ const editArray = (random, array) => {
 
 const subdocument = random => new Y.Doc({
   guid: `guid-${random.below(1000)}`,
-  ...random.pick([{}, { autoLoad: true }, { meta: { title: random.pick(TEXTS), deep: [1, null] } }])
+  ...random.pick([{}, { gc: false }, { autoLoad: true }, { meta: { title: random.pick(TEXTS), deep: [1, null] } }])
 })
 
 const editDocs = (random, docs) => random.oneIn(3)
@@ -87,7 +87,7 @@ const editDocList = (random, list) => {
   return list.insert(at, random.oneIn(4) ? [new Uint8Array([random.below(256)])] : [subdocument(random)])
 }
 
-const shownDoc = value => value instanceof Y.Doc ? { guid: value.guid, meta: value.meta, autoLoad: value.autoLoad } : [...value]
+const shownDoc = value => value instanceof Y.Doc ? { guid: value.guid, opts: value._item.content.opts } : [...value]
 
 const editXml = (random, xml) => {
   const at = random.below(xml.length + 1)

@@ -28,14 +28,17 @@ const editRoot = (random, doc) => {
   }
 }
 
-const subdocument = random => new Y.Doc({ guid: `guid-${random.below(1000)}`, meta: { title: random.pick(TEXTS) } })
+const subdocument = random => new Y.Doc({
+  guid: `guid-${random.below(1000)}`,
+  ...random.pick([{}, { gc: false }, { autoLoad: true }, { meta: { title: random.pick(TEXTS) } }])
+})
 
 const editDocs = (random, docs) => {
   const key = random.pick(KEYS)
   return random.oneIn(3) && docs.hasAttr(key) ? docs.deleteAttr(key) : docs.setAttr(key, subdocument(random))
 }
 
-const shownDoc = value => value instanceof Y.Doc ? { guid: value.guid, meta: value.meta } : value
+const shownDoc = value => value instanceof Y.Doc ? { guid: value.guid, opts: value._item.content.opts } : value
 
 const element = random => {
   const type = new Y.Type(random.pick(['p', 'div']))

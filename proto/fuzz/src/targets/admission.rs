@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use driftless_proto::admission::{
-    Admitted, Known, Limits, admit, hide_subdocuments, known_of, merge,
+    Admitted, Known, Limits, admit, describe_subdocuments, hide_subdocuments, known_of, merge,
+    show_subdocuments,
 };
 use yrs::updates::decoder::Decode;
 use yrs::{Doc, ReadTxn, Transact, Update};
@@ -13,7 +14,7 @@ use yrs::{Doc, ReadTxn, Transact, Update};
 use super::Target;
 use super::contain::contain;
 use super::view::view;
-use crate::model::UpdateModel;
+use crate::model::{Content, StructModel, UpdateModel};
 use crate::report::Report;
 
 use crate::support::history::{doc, history, state};
@@ -71,7 +72,12 @@ impl AdmissionTarget {
         if random.one_in(8) {
             mutate::bytes(random, &mut bytes);
         }
-        bytes.into()
+        let update = bytes.into();
+        // What a replica is given, sent by a peer.
+        match random.one_in(16) {
+            true => hide_subdocuments(&update).unwrap_or(update),
+            false => update,
+        }
     }
 }
 
@@ -136,6 +142,9 @@ impl Replica {
             return true;
         };
         report.admitted += 1;
+        if let Err(error) = round_trip(&admitted) {
+            return self.violate(report, &error);
+        }
         let applied = contain(|| apply(&self.doc, &admitted.update));
         self.admitted.push(admitted);
         match applied {
@@ -204,6 +213,39 @@ impl Replica {
             }
         }
     }
+}
+
+/// Whether subdocuments are hidden exactly where admission says, and come back as they were.
+fn round_trip(admitted: &Admitted) -> Result<(), String> {
+    let update = &admitted.update;
+    let malformed = |refusal| format!("not rewritten: {refusal}");
+    let hidden = hide_subdocuments(update).map_err(malformed)?;
+    let described = describe_subdocuments(update).map_err(malformed)?;
+    if !admitted.has_subdocuments && hidden.as_ptr() != update.as_ptr() {
+        return Err("rewritten in vain".to_owned());
+    }
+    if has_subdocument(&hidden) || has_subdocument(&described) {
+        return Err("yrs is given a subdocument".to_owned());
+    }
+    let shown = show_subdocuments(&hidden).map_err(malformed)?;
+    let by_client = |update: &[u8]| {
+        let mut model = UpdateModel::decode(update).unwrap_or_default();
+        model.sections.sort_by_key(|section| section.client);
+        model.encode()
+    };
+    match by_client(&shown) == by_client(update) {
+        true => Ok(()),
+        false => Err("subdocuments come back changed".to_owned()),
+    }
+}
+
+fn has_subdocument(update: &[u8]) -> bool {
+    let model = UpdateModel::decode(update).unwrap_or_default();
+    let mut structs = model.sections.iter().flat_map(|section| &section.structs);
+    structs.any(|read| match read {
+        StructModel::Item(item) => matches!(item.content, Content::Subdocument(..)),
+        StructModel::Gc(_) | StructModel::Skip(_) => false,
+    })
 }
 
 fn apply(doc: &Doc, update: &Bytes) -> Result<(), String> {

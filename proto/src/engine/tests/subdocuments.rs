@@ -1,6 +1,7 @@
 //! Subdocuments reach peers, log and snapshots as they came, and never yrs.
 
 use super::*;
+use crate::admission::hide_subdocuments;
 use crate::engine::{build_snapshot, export};
 
 /// Client 7 puts the subdocument `inner` under the key `k` of the root `m` and into the list `l`.
@@ -35,8 +36,9 @@ fn peers_and_the_log_get_subdocuments_as_they_came() {
     assert_eq!(late, [inserted()]);
     let state = bench.replica.encode_state().unwrap();
     let json = export::json(&state).unwrap();
-    assert_eq!(json["m"]["k"], serde_json::json!({ "guid": "inner" }));
-    assert_eq!(json["l"], serde_json::json!([{ "guid": "inner" }]));
+    let shown = |opts| serde_json::json!({ "guid": "inner", "opts": opts });
+    assert_eq!(json["m"]["k"], shown(serde_json::json!({ "a": true })));
+    assert_eq!(json["l"][0], shown(serde_json::json!({})));
 }
 
 #[test]
@@ -60,4 +62,23 @@ fn deleted_subdocuments_are_gone_from_state_and_snapshot() {
     };
     let mut loaded = Replica::load(options(), &stored).unwrap();
     assert!(!holds_subdocument(&loaded.encode_state().unwrap()));
+}
+
+#[test]
+fn bytes_that_look_hidden_stay_bytes() {
+    // A peer that heard of the hiding sends what yrs would be given.
+    let forged = hide_subdocuments(&inserted()).unwrap();
+    assert_ne!(forged, inserted());
+    let mut bench = Bench::new(options());
+    bench.join([1, 2]);
+    let effects = bench.turn([update(1, &forged)]);
+    assert_eq!(updates_to(&effects, 2), std::slice::from_ref(&forged));
+    assert_eq!(bench.replica.encode_state().unwrap(), forged);
+    let snapshot = build_snapshot(None, std::slice::from_ref(&forged)).unwrap();
+    assert_eq!(snapshot, forged);
+    let json = export::json(&forged).unwrap();
+    assert!(
+        json["m"]["k"].is_array() && json["l"][0].is_array(),
+        "{json}"
+    );
 }
