@@ -72,16 +72,27 @@ pub(super) fn skip(
             }
             Ok(1)
         }
-        SUBDOCUMENT => {
-            reader.string()?;
-            // Yjs and yrs write an object; null or undefined here makes every Yjs throw on the update.
-            if reader.clone().u8()? != ANY_OBJECT {
-                return Err(Refusal::UnknownKind);
-            }
-            skip_any(reader, nesting_max).map(|()| 1)
-        }
+        SUBDOCUMENT => skip_subdocument(reader, nesting_max).map(|()| 1),
         _ => Err(Refusal::UnknownKind),
     }
+}
+
+/// A subdocument is an id and an object of options. On options that are no object every Yjs throws
+/// while it applies the update; one named `guid` would take the place of the id, and if it is no
+/// text, Yjs 13 throws whenever it encodes its state.
+fn skip_subdocument(reader: &mut Reader<'_>, nesting_max: usize) -> Result<(), Refusal> {
+    reader.string()?;
+    if reader.u8()? != ANY_OBJECT {
+        return Err(Refusal::UnknownKind);
+    }
+    let nesting_max = nesting_max.checked_sub(1).ok_or(Refusal::NestedTooDeep)?;
+    for _ in 0..checks::count(reader, 2)? {
+        if reader.string()? == "guid" {
+            return Err(Refusal::UnknownKind);
+        }
+        skip_any(reader, nesting_max)?;
+    }
+    Ok(())
 }
 
 fn non_empty(count: usize) -> Result<Clock, Refusal> {

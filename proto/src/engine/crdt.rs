@@ -59,12 +59,12 @@ impl Crdt {
         advances: &[Advance],
         hide: bool,
     ) -> Result<(), Failed> {
+        let doc = self.doc.take().ok_or(Failed)?;
         let mut update = update.clone();
         if hide {
             update = hide_subdocuments(&update).map_err(|_| Failed)?;
             self.hides = true;
         }
-        let doc = self.doc.take().ok_or(Failed)?;
         let applied = catch_unwind(AssertUnwindSafe(|| apply(&doc, &update, advances)));
         match applied {
             Ok(true) => {

@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use serde_json::{Map as JsonMap, Value as Json};
-use yrs::branch::BranchPtr;
+use yrs::branch::{Branch, BranchPtr};
 use yrs::types::text::YChange;
 use yrs::updates::decoder::Decode;
 use yrs::{
@@ -274,7 +274,13 @@ fn array_json(
     transaction: &Transaction<'_>,
     depth: usize,
 ) -> Result<Json, ExportError> {
-    // A hostile list that holds text makes the iterator of yrs go on for ever.
+    // No honest array holds text; the iterator of yrs goes on for ever in one that does.
+    let branch = BranchPtr::from(<ArrayRef as AsRef<Branch>>::as_ref(array));
+    let text = TextRef::from(branch);
+    let runs = text.diff(transaction, YChange::identity);
+    if runs.iter().any(|run| matches!(run.insert, Out::Any(_))) {
+        return Ok(Json::String(plain_text(&text, transaction)));
+    }
     let length = array.len(transaction) as usize;
     array
         .iter(transaction)

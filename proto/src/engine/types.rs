@@ -174,6 +174,9 @@ pub enum Effect {
         /// The updates that were being applied, in order.
         suspects: Vec<Suspect>,
     },
+    /// What another node has committed does not fit: load the document again. Nothing follows this
+    /// effect.
+    Diverged,
     /// Something worth counting.
     Observed(Observation),
 }

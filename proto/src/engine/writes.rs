@@ -154,7 +154,8 @@ impl Replica {
             }
             Some(None) => effects.push(Effect::Observed(Observation::Duplicate)),
             None => {
-                self.die(Vec::new(), effects);
+                self.dead = true;
+                effects.push(Effect::Diverged);
             }
         }
     }

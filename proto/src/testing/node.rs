@@ -307,7 +307,7 @@ impl World {
                     }
                 }
                 Effect::Close { session, reason } => self.end_session(session, reason),
-                Effect::Poisoned { .. } => return Err(Violation::Poisoned),
+                Effect::Poisoned { .. } | Effect::Diverged => return Err(Violation::Poisoned),
                 Effect::Observed(observation) => self.observe(observation),
             }
         }

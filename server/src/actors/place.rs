@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::bus::{Commit, Event};
 
-/// Events of other nodes that wait for a turn; what is beyond is read from the log.
-const HEARD_EVENTS_MAX: usize = 256;
+/// Commits of other nodes that wait for a turn, and their bytes; what is beyond is read from the log.
+const HEARD_COMMITS_MAX: usize = 256;
+const HEARD_BYTES_MAX: usize = 1 << 20;
 
 /// The place in the log up to which everything is in the replica, and what runs ahead of it.
 #[derive(Debug)]
@@ -27,9 +28,11 @@ impl LogPlace {
 
     /// An own append got this place.
     pub(super) fn note_own(&mut self, sequence: u64) {
-        if sequence > self.applied {
-            self.ahead.insert(sequence);
+        if sequence == self.applied + 1 {
+            self.applied = sequence;
             self.close_up();
+        } else if sequence > self.applied {
+            self.ahead.insert(sequence);
         }
     }
 
@@ -70,6 +73,7 @@ impl LogPlace {
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     pub(super) commits: VecDeque<Arc<Commit>>,
+    bytes: usize,
     /// Something was lost: the log has to be read.
     pub(super) is_interrupted: bool,
     /// The newest epoch that began with a deletion.
@@ -80,11 +84,15 @@ impl Heard {
     /// Queues an event; when too many wait, they are dropped and the log is read instead.
     pub(super) fn push(&mut self, event: Event) {
         match event {
-            Event::Committed(commit) if self.commits.len() < HEARD_EVENTS_MAX => {
+            Event::Committed(commit)
+                if self.commits.len() < HEARD_COMMITS_MAX && self.bytes < HEARD_BYTES_MAX =>
+            {
+                self.bytes += commit.bytes();
                 self.commits.push_back(commit);
             }
             Event::Committed(_) | Event::Interrupted => {
                 self.commits.clear();
+                self.bytes = 0;
                 self.is_interrupted = true;
             }
             Event::Deleted { epoch } => self.deleted = self.deleted.max(Some(epoch)),
@@ -119,7 +127,7 @@ mod tests {
             epoch: 1,
             entries: Vec::new(),
         });
-        for _ in 0..HEARD_EVENTS_MAX {
+        for _ in 0..HEARD_COMMITS_MAX {
             heard.push(Event::Committed(commit.clone()));
         }
         assert!(!heard.is_interrupted);

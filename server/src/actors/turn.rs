@@ -187,7 +187,6 @@ impl Ready {
     /// Takes all that waits and handles it as one transaction.
     pub(super) fn turn(&mut self) -> TurnEnd {
         let now_ms = self.shared.clock.now_ms();
-        self.cell.touched_ms.store(now_ms, Ordering::Release);
         if self.cell.is_refused(self.generation) {
             return TurnEnd::Reload;
         }
@@ -207,6 +206,10 @@ impl Ready {
             };
         }
         self.cell.inbox.take(&mut self.items);
+        // What other nodes do keeps no document in memory that nobody here uses.
+        if !self.items.is_empty() || !self.slots.is_empty() {
+            self.cell.touched_ms.store(now_ms, Ordering::Release);
+        }
         while let Some(item) = self.items.pop_front() {
             if let Some(end) = self.handle(now_ms, item) {
                 return end;
@@ -298,12 +301,7 @@ impl Ready {
         self.replica.flush(now_ms, &mut self.effects);
         let overflows = match self.perform(now_ms) {
             Ok(overflows) => overflows,
-            Err(suspects) => {
-                return Some(TurnEnd::Poisoned {
-                    suspects,
-                    guilty: false,
-                });
-            }
+            Err(broken) => return Some(broken.into()),
         };
         for (session, missed) in overflows {
             self.replica.handle(
@@ -312,11 +310,8 @@ impl Ready {
                 &mut self.effects,
             );
         }
-        if let Err(suspects) = self.perform(now_ms) {
-            return Some(TurnEnd::Poisoned {
-                suspects,
-                guilty: false,
-            });
+        if let Err(broken) = self.perform(now_ms) {
+            return Some(broken.into());
         }
         self.release_exports();
         let encoded = u64::try_from(self.replica.size_bytes()).unwrap_or(u64::MAX);

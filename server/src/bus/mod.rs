@@ -43,6 +43,14 @@ pub struct Commit {
     pub entries: Vec<Entry>,
 }
 
+impl Commit {
+    /// The bytes of the updates that it carries.
+    pub fn bytes(&self) -> usize {
+        let updates = self.entries.iter().flat_map(|entry| &entry.update);
+        updates.map(Bytes::len).sum()
+    }
+}
+
 /// What a node tells the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {

@@ -8,6 +8,7 @@ use driftless_proto::admission::{
     Admitted, Known, Limits, admit, describe_subdocuments, hide_subdocuments, known_of, merge,
     show_subdocuments,
 };
+use driftless_proto::engine::export::{self, ExportError};
 use yrs::updates::decoder::Decode;
 use yrs::{Doc, ReadTxn, Transact, Update};
 
@@ -170,6 +171,7 @@ impl Replica {
             if sorted(known.vector.iter()) != vector(doc) {
                 return Err("the state's vector differs".to_owned());
             }
+            read_for_people(&state)?;
             compare(doc, &reloaded)
         });
         let (admitted, known) = (&self.admitted, &self.known);
@@ -246,6 +248,16 @@ fn has_subdocument(update: &[u8]) -> bool {
         StructModel::Item(item) => matches!(item.content, Content::Subdocument(..)),
         StructModel::Gc(_) | StructModel::Skip(_) => false,
     })
+}
+
+/// An export ends, and yrs does not panic in it.
+fn read_for_people(state: &Bytes) -> Result<(), String> {
+    for failed in [export::json(state).err(), export::text(state, None).err()] {
+        if let Some(error @ ExportError::Unreadable(_)) = failed {
+            return Err(format!("the export failed: {error}"));
+        }
+    }
+    Ok(())
 }
 
 fn apply(doc: &Doc, update: &Bytes) -> Result<(), String> {

@@ -154,3 +154,15 @@ fn names_from_peers_cannot_forge_markup() {
         "<p__script on_load=\"x\"></p__script>"
     );
 }
+
+#[test]
+fn text_in_an_array_ends_the_export_too() {
+    // A nested array (type 0 under the key `a` of the root `m`) in which somebody typed an emoji:
+    // two clocks, one character.
+    let mut state = vec![1, 2, 7, 0];
+    state.extend([7 | 0x20, 1, 1, b'm', 1, b'a', 0]);
+    state.extend([4, 0, 7, 0, 4]);
+    state.extend("😀".bytes());
+    state.push(0);
+    assert_eq!(json(&state).unwrap(), json!({ "m": { "a": "😀" } }));
+}

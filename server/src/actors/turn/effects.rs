@@ -8,16 +8,36 @@ use driftless_proto::wire::Outbound;
 
 use super::super::document::Suspects;
 use super::super::frames::BroadcastFrames;
-use super::Ready;
+use super::{Ready, TurnEnd};
 use crate::metrics;
 use crate::outbox::PushResult;
 
 /// How long encodings made for joiners are kept for the next one.
 const ENCODINGS_KEPT_MS: u64 = 5_000;
 
+/// Why a replica cannot go on.
+pub(super) enum Broken {
+    /// It failed over one of these.
+    Poisoned(Suspects),
+    /// It is not what the log says.
+    Diverged,
+}
+
+impl From<Broken> for TurnEnd {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Poisoned(suspects) => Self::Poisoned {
+                suspects,
+                guilty: false,
+            },
+            Broken::Diverged => Self::Reload,
+        }
+    }
+}
+
 impl Ready {
     /// Performs the effects in order; returns the sessions whose queues were full.
-    pub(super) fn perform(&mut self, now_ms: u64) -> Result<HashMap<SessionId, Missed>, Suspects> {
+    pub(super) fn perform(&mut self, now_ms: u64) -> Result<HashMap<SessionId, Missed>, Broken> {
         let mut overflows = HashMap::new();
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
@@ -48,7 +68,8 @@ impl Ready {
                         slot.outbox.close(reason);
                     }
                 }
-                Effect::Poisoned { suspects } => return Err(suspects.into()),
+                Effect::Poisoned { suspects } => return Err(Broken::Poisoned(suspects.into())),
+                Effect::Diverged => return Err(Broken::Diverged),
                 Effect::Observed(observation) => observe(observation),
             }
         }
