@@ -211,6 +211,14 @@ mod tests {
     }
 
     #[test]
+    fn a_second_id_among_the_options_is_refused() {
+        // Yjs 13 takes it for the id, and throws later if it is no text.
+        let update = b"\x01\x01\x02\x00\x09\x01\x01t\x01g\x76\x01\x04guid\x7e\x00";
+        let refused = scan(&Bytes::from_static(update), usize::MAX);
+        assert_eq!(refused.unwrap_err(), Refusal::UnknownKind);
+    }
+
+    #[test]
     fn torn_bytes_are_errors() {
         let whole = update(MARK);
         for end in 0..whole.len() {

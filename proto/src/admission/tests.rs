@@ -165,7 +165,7 @@ fn known_deletes_are_dropped() {
 }
 
 /// (name, update after "hi" of client 1, the refusal)
-const DISHONEST: [(&str, &str, Refusal); 28] = [
+const DISHONEST: [(&str, &str, Refusal); 27] = [
     (
         "nothing at all",
         "",
@@ -237,11 +237,6 @@ const DISHONEST: [(&str, &str, Refusal); 28] = [
     (
         "type 15",
         "01 0102 00 07 01 0174 0f 00",
-        Refusal::UnknownKind,
-    ),
-    (
-        "a subdocument with a second id, on which Yjs 13 throws later",
-        "01 0102 00 09 01 0174 01 67 76 01 04 67756964 7e 00",
         Refusal::UnknownKind,
     ),
     (
