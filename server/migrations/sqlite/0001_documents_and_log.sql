@@ -29,7 +29,9 @@ CREATE TABLE documents (
     oldest_ms INTEGER
 ) STRICT;
 
--- Clustered by document: a load reads neighbouring pages, a commit writes one page a document.
+-- Clustered by document: a load reads neighbouring pages, a commit writes one page a document. There
+-- is no index over the random ids, which would write another page an append: the one writer knows
+-- which ids it tried before and looks only for those.
 -- The reference is checked at the commit: a check within the statement would make SQLite keep a
 -- journal of every page that a statement of many rows touches.
 CREATE TABLE appends (
@@ -44,9 +46,6 @@ CREATE TABLE appends (
     content BLOB NOT NULL,
     PRIMARY KEY (document_id, sequence)
 ) STRICT, WITHOUT ROWID;
-
--- Makes a repeated commit harmless: an append is stored once in an epoch.
-CREATE UNIQUE INDEX appends_by_id ON appends (document_id, epoch, id);
 
 -- At most two a document: the latest state, and the base at the horizon of history.
 CREATE TABLE snapshots (

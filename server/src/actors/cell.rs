@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use actix::Addr;
+use actix::{Addr, ArbiterHandle};
 use driftless_proto::admission::Advance;
 use driftless_proto::engine::SessionId;
 use driftless_proto::name::DocumentName;
@@ -18,6 +18,8 @@ use super::document::{DocumentActor, Stop, Wake};
 use super::inbox::{Inbox, Item};
 use super::lock;
 use super::place::Heard;
+use super::placement::Placement;
+use super::wakes::wake_soon;
 use crate::bus::{Event, Listener};
 use crate::outbox::Outbox;
 use crate::session::{EncodeFrame, Ended, ReceiveError, SessionHandle};
@@ -38,6 +40,8 @@ pub(super) struct Slot {
 #[derive(Debug)]
 pub(super) struct DocumentCell {
     pub(super) name: DocumentName,
+    placement: Arc<Placement>,
+    thread: usize,
     pub(super) inbox: Inbox,
     sessions: Mutex<Table>,
     actor: Mutex<Option<Addr<DocumentActor>>>,
@@ -74,9 +78,16 @@ struct Table {
 }
 
 impl DocumentCell {
-    pub(super) fn new(name: DocumentName, inbox_bytes_max: usize, now_ms: u64) -> Self {
+    pub(super) fn new(
+        name: DocumentName,
+        placement: Arc<Placement>,
+        inbox_bytes_max: usize,
+        now_ms: u64,
+    ) -> Self {
         Self {
+            thread: placement.index_of(&name),
             name,
+            placement,
             inbox: Inbox::new(inbox_bytes_max),
             sessions: Mutex::default(),
             actor: Mutex::new(None),
@@ -97,9 +108,18 @@ impl DocumentCell {
 
     /// Tells the actor that there is something to do; at most one wake-up is under way.
     pub(super) fn wake(&self) {
-        if self.scheduled.swap(true, Ordering::AcqRel) {
-            return;
+        if self.claim_wake() {
+            self.deliver_wake();
         }
+    }
+
+    /// True when no wake-up is under way; the caller then has to deliver one.
+    pub(super) fn claim_wake(&self) -> bool {
+        !self.scheduled.swap(true, Ordering::AcqRel)
+    }
+
+    /// Delivers a wake-up that was claimed.
+    pub(super) fn deliver_wake(&self) {
         let actor = lock(&self.actor);
         // Without an actor the next one looks by itself when it starts.
         if let Some(actor) = actor.as_ref()
@@ -112,6 +132,15 @@ impl DocumentCell {
     /// Called by the actor before it looks into the inbox.
     pub(super) fn take_wake(&self) {
         self.scheduled.store(false, Ordering::Release);
+    }
+
+    /// The number of the thread that its actors run on.
+    pub(super) fn thread(&self) -> usize {
+        self.thread
+    }
+
+    pub(super) fn thread_handle(&self) -> ArbiterHandle {
+        self.placement.handle(self.thread)
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -193,10 +222,10 @@ impl DocumentCell {
     }
 
     /// Notes a commit of the current generation.
-    pub(super) fn note_committed(&self, generation: u64, version: u64) {
+    pub(super) fn note_committed(self: &Arc<Self>, generation: u64, version: u64) {
         if self.generation() == generation {
             self.committed_version.fetch_max(version, Ordering::AcqRel);
-            self.wake();
+            wake_soon(self);
         }
     }
 
@@ -285,7 +314,7 @@ impl SessionHandle for CellHandle {
             .inbox
             .try_push(self.session, message)
             .map_err(ReceiveError::Full)?;
-        self.cell.wake();
+        wake_soon(&self.cell);
         Ok(())
     }
 
@@ -303,7 +332,7 @@ impl SessionHandle for CellHandle {
 
     fn drained(&self) {
         self.cell.inbox.push_own(Item::Drained(self.session));
-        self.cell.wake();
+        wake_soon(&self.cell);
     }
 
     fn detach(mut self: Box<Self>, clean: bool) {

@@ -32,6 +32,7 @@ mod query;
 mod registry;
 mod supervisor;
 mod turn;
+mod wakes;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

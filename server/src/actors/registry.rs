@@ -71,7 +71,7 @@ impl WeakRegistry {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
-    pub(super) placement: Placement,
+    pub(super) placement: Arc<Placement>,
     pub(super) cells: Mutex<HashMap<DocumentName, Arc<DocumentCell>>>,
     next_session: AtomicU64,
     closing: AtomicBool,
@@ -87,7 +87,7 @@ impl Registry {
         committer: Committer,
         bus: Arc<dyn Bus>,
     ) -> Self {
-        let placement = Placement::start(options.threads);
+        let placement = Arc::new(Placement::start(options.threads));
         let load_permits = Semaphore::new(options.load_concurrency.max(1));
         let shared = Arc::new(Shared {
             options,
@@ -213,6 +213,7 @@ impl Registry {
         let bytes_max = shared.options.mailbox_bytes_max;
         let cell = Arc::new(DocumentCell::new(
             document.clone(),
+            self.0.placement.clone(),
             bytes_max,
             shared.clock.now_ms(),
         ));
@@ -225,9 +226,9 @@ impl Registry {
     /// Starts the next actor of a cell on its thread.
     pub(super) fn start_actor(&self, cell: &Arc<DocumentCell>, suspects: Suspects) {
         let generation = cell.next_generation();
-        let index = self.0.placement.index_of(&cell.name);
+        let thread = cell.thread_handle();
         let (cell, shared, weak) = (cell.clone(), self.0.shared.clone(), self.downgrade());
-        self.0.placement.handle(index).spawn_fn(move || {
+        thread.spawn_fn(move || {
             let actor =
                 DocumentActor::new(cell.clone(), shared.clone(), weak, generation, suspects);
             let now_ms = shared.clock.now_ms();

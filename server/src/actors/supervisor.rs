@@ -63,7 +63,7 @@ fn replace_stuck(registry: &Registry, cells: &[Arc<DocumentCell>], now_ms: u64) 
         .map(|cell| {
             tracing::error!(document = %cell.name, "document is stuck; its thread is given up");
             metrics::stuck();
-            inner.placement.index_of(&cell.name)
+            cell.thread()
         })
         .collect();
     threads.sort_unstable();
@@ -73,10 +73,7 @@ fn replace_stuck(registry: &Registry, cells: &[Arc<DocumentCell>], now_ms: u64) 
             tracing::error!("too many threads are stuck; the process has to be restarted");
             continue;
         }
-        for cell in cells
-            .iter()
-            .filter(|cell| inner.placement.index_of(&cell.name) == thread)
-        {
+        for cell in cells.iter().filter(|cell| cell.thread() == thread) {
             registry.start_actor(cell, Suspects::new());
         }
     }

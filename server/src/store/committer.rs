@@ -96,7 +96,7 @@ pub const LINGER_MAX: Duration = Duration::from_millis(2);
 impl Default for CommitterOptions {
     fn default() -> Self {
         Self {
-            // Measured with 20 busy documents on one core: half the commits, 15 % more deliveries.
+            // Measured with 20 busy documents on one core: a third of the commits.
             linger: LINGER_MAX,
             // A store that is down for a minute under 4 MB/s of edits stops nobody.
             queue_bytes_max: 256 << 20,

@@ -198,7 +198,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Stores a batch in one transaction and returns, in order, what became of each append.
     /// On `Ok` everything `Committed` is durable; on `Err` nothing is known to be stored, and the
-    /// same batch may be given again (ids make that idempotent as long as the append is kept).
+    /// same batch may be given again (ids make that idempotent, for as long as the process that
+    /// tried it runs).
     /// After [`StoreError::FlushFailed`] the store reopens and verifies before its next write.
     fn commit<'a>(&'a self, batch: &'a [Append]) -> StoreFuture<'a, Vec<CommitOutcome>>;
 

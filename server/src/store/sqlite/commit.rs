@@ -9,7 +9,8 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::super::checksum::AppendRow;
 use super::super::{Append, AppendId, CommitOutcome, StoreError};
-use super::error::{is_duplicate, store_error};
+use super::attempts::ATTEMPTS_MAX;
+use super::error::store_error;
 use super::rows::RowStatement;
 use super::writer::{LastCommit, begin, end};
 
@@ -88,17 +89,15 @@ struct NewRow<'a> {
 
 /// Stores the batch, each append once, in one transaction.
 ///
-/// Ids are unique by index, so the first attempt does not look for them. Only if it meets one that
-/// is stored already (a repeat after a lost reply) the batch runs again with all its ids looked up.
+/// `look_up_ids`: some of it may be stored already, as after a lost reply.
 pub(super) async fn commit(
     connection: &mut SqliteConnection,
     batch: &[Append],
+    look_up_ids: bool,
 ) -> Result<Committed, StoreError> {
-    match attempt(connection, batch, false).await {
-        Err(error) if is_duplicate(&error) => attempt(connection, batch, true).await,
-        other => other,
-    }
-    .map_err(|error| store_error(&error))
+    attempt(connection, batch, look_up_ids)
+        .await
+        .map_err(|error| store_error(&error))
 }
 
 async fn attempt(
@@ -112,7 +111,7 @@ async fn attempt(
     create_missing(connection, batch, &target_of, &mut targets).await?;
     let mut known = look_up_ids.then(KnownIds::new);
     if let Some(known) = &mut known {
-        find_known(connection, batch, &target_of, &targets, known).await?;
+        find_known(connection, &targets, known).await?;
     }
     let (outcomes, mut rows) = assign(batch, &target_of, &mut targets, known);
     // In the table's order: the rows of a document go to one page, one after the other.
@@ -222,28 +221,25 @@ async fn create_missing(
     read_documents(connection, targets).await
 }
 
-/// Looks up which ids of the batch are stored already. One read each: this is the rare path.
+/// Reads the newest ids of each document: a repeat is among them.
 async fn find_known(
     connection: &mut SqliteConnection,
-    batch: &[Append],
-    target_of: &[usize],
     targets: &[Target<'_>],
     known: &mut KnownIds,
 ) -> Result<(), sqlx::Error> {
-    for (append, &target) in batch.iter().zip(target_of) {
-        let Some(row) = &targets[target].row else {
-            continue;
-        };
-        let sequence: Option<i64> = sqlx::query_scalar(
-            "SELECT sequence FROM appends WHERE document_id = ? AND epoch = ? AND id = ?",
+    for row in targets.iter().filter_map(|target| target.row.as_ref()) {
+        let newest = sqlx::query(
+            "SELECT sequence, id FROM appends \
+             WHERE document_id = ? AND epoch = ? AND sequence > ?",
         )
         .bind(row.id)
-        .bind(append.epoch as i64)
-        .bind(&append.id[..])
-        .fetch_optional(&mut *connection)
-        .await?;
-        if let Some(sequence) = sequence {
-            known.insert((row.id, append.id), sequence as u64);
+        .bind(row.epoch as i64)
+        .bind(row.head.saturating_sub(ATTEMPTS_MAX as u64) as i64);
+        for stored in newest.fetch_all(&mut *connection).await? {
+            let id: &[u8] = stored.try_get(1)?;
+            if let Ok(id) = AppendId::try_from(id) {
+                known.insert((row.id, id), stored.try_get::<i64, _>(0)? as u64);
+            }
         }
     }
     Ok(())

@@ -23,23 +23,12 @@ const IOERR_CLOSE: i32 = 4106;
 const IOERR_DATA: i32 = 8202;
 const IOERR_CORRUPTFS: i32 = 8458;
 
-const CONSTRAINT_PRIMARYKEY: i32 = 1555;
-const CONSTRAINT_UNIQUE: i32 = 2067;
-
 /// The primary code is the low byte of the extended one.
 const PRIMARY_MASK: i32 = 0xff;
 
 /// SQLite's extended result code of an error, if it comes from SQLite.
 pub(super) fn result_code(error: &sqlx::Error) -> Option<i32> {
     error.as_database_error()?.code()?.parse().ok()
-}
-
-/// True when a row with the same key exists already.
-pub(super) fn is_duplicate(error: &sqlx::Error) -> bool {
-    matches!(
-        result_code(error),
-        Some(CONSTRAINT_PRIMARYKEY | CONSTRAINT_UNIQUE)
-    )
 }
 
 /// True when stored data is unreadable or wrong, as against out of reach.

@@ -18,6 +18,7 @@ use super::{
     LogStart, Repair, Snapshot, StatsFilter, StatsPage, Store, StoreError, StoreFuture,
 };
 
+mod attempts;
 mod backup;
 mod checkpoint;
 mod commit;
@@ -77,7 +78,8 @@ impl SqliteStore {
             return Ok(Vec::new());
         }
         let mut lease = self.writer.lease().await?;
-        let result = commit::commit(&mut lease.connection, batch).await;
+        let may_repeat = lease.note_attempt(batch);
+        let result = commit::commit(&mut lease.connection, batch, may_repeat).await;
         if let Ok(committed) = &result {
             lease.wal().add(committed.rows, committed.bytes);
             if let Some(last) = committed.last {

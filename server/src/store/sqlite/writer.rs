@@ -10,7 +10,8 @@ use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::super::{AppendId, StoreError};
+use super::super::{Append, AppendId, StoreError};
+use super::attempts::Attempts;
 use super::checkpoint::{self, CheckpointMode, WalFill};
 use super::open;
 
@@ -29,6 +30,7 @@ struct Slot {
     is_closed: bool,
     wal: WalFill,
     last_commit: Option<LastCommit>,
+    attempts: Attempts,
 }
 
 /// An append that was reported durable; after a failed flush it must still be there.
@@ -123,6 +125,11 @@ impl Lease<'_> {
     /// After a repair: what was committed last may have been cut away on purpose.
     pub(super) fn forget_last_commit(&mut self) {
         self.slot.last_commit = None;
+    }
+
+    /// Notes what is about to be committed; true when any of it may be stored already.
+    pub(super) fn note_attempt(&mut self, batch: &[Append]) -> bool {
+        self.slot.attempts.note(batch)
     }
 
     /// Notes an append that is now durable.
