@@ -71,7 +71,7 @@ impl Bench {
         let seed = scramble(since_epoch.as_nanos() as u64);
         let fresh_prefix = || format!("lt-{:08x}", seed as u32);
         Ok(Self {
-            target: Target::parse(&common.url)?,
+            target: Target::parse(&common.url, common.dialect)?,
             swarm: Swarm::new(Clock::start())?,
             server,
             progress: Progress::new(),
@@ -114,8 +114,8 @@ impl Bench {
                 && self.swarm.len() - self.swarm.synced() < self.join_at_once
             {
                 if let Some((room, replica)) = clients.next() {
-                    let request = self.target.request(&room);
-                    self.swarm.connect(self.target.address, request, replica)?;
+                    let opening = self.target.opening(&room);
+                    self.swarm.connect(self.target.address, opening, replica)?;
                 }
             }
             let now_ns = self.clock().now_ns();

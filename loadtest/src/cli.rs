@@ -20,6 +20,9 @@ pub(crate) struct Common {
     /// Where rooms are: ws://HOST:PORT/PATH; a room's name is appended.
     #[arg(long, global = true, default_value = "ws://127.0.0.1:8080/ws")]
     pub(crate) url: String,
+    /// How the server wants to be spoken to.
+    #[arg(long, global = true, value_enum, default_value_t = Dialect::YWebsocket)]
+    pub(crate) dialect: Dialect,
     /// The server's process: adds its CPU time and memory to the figures.
     #[arg(long, global = true)]
     pub(crate) pid: Option<u32>,
@@ -35,6 +38,15 @@ pub(crate) struct Common {
     /// Rooms are named PREFIX-NUMBER; by default a new prefix each run, so that rooms are empty.
     #[arg(long, global = true, value_name = "PREFIX")]
     pub(crate) room_prefix: Option<String>,
+}
+
+/// How messages are put into frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dialect {
+    #[value(name = "y-websocket")]
+    YWebsocket,
+    /// Behind the document's name, which the URL then does not tell.
+    Hocuspocus,
 }
 
 #[derive(Debug, Subcommand)]
@@ -53,6 +65,37 @@ pub(crate) enum Scenario {
     Kill9(Kill9),
     /// From an edit to the answer of the save probe (type 102) that covers it.
     Acks(Acks),
+    /// Installs other servers and compares them with this one: writes docs/benchmarks.md.
+    Peers(Peers),
+    /// A relay without CRDT, checks and storage, for this generator's clients: what bounds a server.
+    Relay(Relay),
+}
+
+/// The comparison.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Peers {
+    /// Runs of each question, of which the median counts; long ones are made once.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: usize,
+    /// Only these servers, by name; repeat, or separate by commas.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Leave out how cost grows with size.
+    #[arg(long)]
+    pub(crate) without_growth: bool,
+    /// Where the page goes; its picture is put beside it.
+    #[arg(long, value_name = "FILE", default_value = "docs/benchmarks.md")]
+    pub(crate) page: std::path::PathBuf,
+    /// The CPU of the servers; the generator takes the next one.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) cpu: usize,
+}
+
+/// The bare relay.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Relay {
+    #[arg(long, default_value = "127.0.0.1:8081")]
+    pub(crate) listen: std::net::SocketAddr,
 }
 
 /// Rooms × clients × writers, paced by a rate or saturating with a window.
@@ -137,6 +180,9 @@ pub(crate) struct LoadTrace {
     /// Without it a synthetic trace of the same 259,778 key strokes is typed.
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<String>,
+    /// Only the first so many key strokes.
+    #[arg(long)]
+    pub(crate) keys: Option<usize>,
     /// Keys under way: sent, and not yet with the reader.
     #[arg(long, default_value_t = 1_000)]
     pub(crate) window: usize,

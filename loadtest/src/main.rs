@@ -8,6 +8,7 @@ mod cli;
 mod client;
 mod dues;
 mod histogram;
+mod peers;
 mod report;
 mod scenarios;
 mod serve;
@@ -28,7 +29,10 @@ use crate::scenarios::{acks, documents, fanout, idle, kill9, load, storm};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = run(&cli).and_then(|report| Ok(report.print(cli.common.json)?));
+    let done = run(&cli).and_then(|report| match report {
+        Some(report) => Ok(report.print(cli.common.json)?),
+        None => Ok(()),
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -39,8 +43,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<Report, RunError> {
-    match &cli.scenario {
+fn run(cli: &Cli) -> Result<Option<Report>, RunError> {
+    let report = match &cli.scenario {
+        Scenario::Peers(settings) => return peers::run(settings).map(|()| None),
+        Scenario::Relay(settings) => {
+            peers::relay::serve(settings.listen)?;
+            return Ok(None);
+        }
         Scenario::Fanout(settings) => fanout::run(&cli.common, settings),
         Scenario::Idle(settings) => idle::run(&cli.common, settings),
         Scenario::Documents(settings) => documents::run(&cli.common, settings),
@@ -48,5 +57,6 @@ fn run(cli: &Cli) -> Result<Report, RunError> {
         Scenario::Storm(settings) => storm::run(&cli.common, settings),
         Scenario::Kill9(settings) => kill9::run(&cli.common, settings),
         Scenario::Acks(settings) => acks::run(&cli.common, settings),
-    }
+    };
+    report.map(Some)
 }

@@ -5,9 +5,11 @@ use std::io::{ErrorKind, Read, Write};
 use mio::net::TcpStream;
 
 use super::edit::push_text;
+use super::envelope::Envelope;
 use super::lib0::push_number;
 use super::messages::{EMPTY_UPDATE, EMPTY_VECTOR, Message, for_each_message};
 use super::messages::{push_step1, push_step2};
+use super::target::Opening;
 use super::timer::Clock;
 use super::websocket::{
     BINARY, CLOSE, CONTINUATION, FrameHeader, PING, PONG, UpgradeAnswer, push_frame, read_header,
@@ -83,6 +85,8 @@ pub(crate) struct Connection {
     /// A step 2 arrived: what a y-websocket client calls synced.
     is_synced: bool,
     replica: Replica,
+    /// The name around every message, where the dialect has one.
+    envelope: Option<Envelope>,
     /// Received bytes that are not a whole frame yet.
     incoming: Vec<u8>,
     /// The parts of a fragmented message.
@@ -93,17 +97,18 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// A client whose socket is connecting; `request` is its upgrade.
-    pub(crate) fn new(stream: TcpStream, request: Vec<u8>, replica: Replica) -> Self {
+    /// A client whose socket is connecting.
+    pub(crate) fn new(stream: TcpStream, opening: Opening, replica: Replica) -> Self {
         Self {
             stream,
             phase: Phase::Upgrading,
             is_paused: false,
             is_synced: false,
             replica,
+            envelope: opening.envelope,
             incoming: Vec::new(),
             fragments: Vec::new(),
-            outgoing: request,
+            outgoing: opening.request,
             written: 0,
         }
     }
@@ -131,6 +136,17 @@ impl Connection {
     /// Writes `frames` behind what waits already.
     #[inline]
     pub(crate) fn write(&mut self, frames: &[u8]) -> Result<(), Ended> {
+        match &self.envelope {
+            Some(envelope) => {
+                let wrapped = envelope.wrap(frames);
+                self.write_bytes(&wrapped)
+            }
+            None => self.write_bytes(frames),
+        }
+    }
+
+    #[inline]
+    fn write_bytes(&mut self, frames: &[u8]) -> Result<(), Ended> {
         if self.backlog() > 0 || self.phase == Phase::Upgrading {
             self.outgoing.extend_from_slice(frames);
             return Ok(());
@@ -247,6 +263,10 @@ impl Connection {
     /// Sends step 1, as a client does on open.
     fn join(&mut self) -> Result<(), Ended> {
         self.phase = Phase::Open;
+        if let Some(envelope) = &self.envelope {
+            let introduction = envelope.introduction();
+            self.write_bytes(&introduction)?;
+        }
         let mut frame = Vec::new();
         push_step1(&mut frame, &self.replica.vector);
         self.write(&frame)
@@ -288,6 +308,15 @@ impl Connection {
         visit: &mut impl FnMut(Message<'_>),
     ) -> Result<(), Ended> {
         traffic.frames += 1;
+        let payload = match self
+            .envelope
+            .as_ref()
+            .map(|envelope| envelope.open(payload))
+        {
+            None => payload,
+            Some(Some(message)) => message,
+            Some(None) => return Ok(()),
+        };
         let mut asked = false;
         for_each_message(payload, |message| {
             match message {

@@ -53,6 +53,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What was not read.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// A byte string: its length and the raw bytes.
     #[inline]
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], ReadError> {

@@ -46,7 +46,8 @@ pub(crate) fn for_each_message<'a>(
             },
             AUTH => match reader.number()? {
                 0 => Message::Denied(reader.bytes()?),
-                _ => Message::Other,
+                // What a client is allowed to do, in the words of its server.
+                _ => return Ok(()),
             },
             SAVE_STATUS => Message::Saved(Reader::new(reader.bytes()?).number()?),
             1 => {

@@ -3,6 +3,7 @@
 pub(crate) mod connection;
 pub(crate) mod coverage;
 pub(crate) mod edit;
+pub(crate) mod envelope;
 pub(crate) mod lib0;
 pub(crate) mod messages;
 pub(crate) mod swarm;

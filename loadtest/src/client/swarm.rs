@@ -8,6 +8,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::connection::{Connection, Ended, Replica, Traffic};
 use super::messages::Message;
+use super::target::Opening;
 use super::timer::{Alarm, Clock};
 
 /// Events taken from the poll at once.
@@ -88,7 +89,7 @@ impl Swarm {
     pub(crate) fn connect(
         &mut self,
         address: SocketAddr,
-        request: Vec<u8>,
+        opening: Opening,
         replica: Replica,
     ) -> std::io::Result<ClientId> {
         let id = self.clients.len();
@@ -97,7 +98,7 @@ impl Swarm {
         self.poll
             .registry()
             .register(&mut stream, Token(id), interest)?;
-        self.clients.push(Connection::new(stream, request, replica));
+        self.clients.push(Connection::new(stream, opening, replica));
         Ok(id)
     }
 

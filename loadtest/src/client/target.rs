@@ -4,7 +4,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use super::envelope::Envelope;
 use super::websocket::{UpgradeAnswer, read_upgrade_answer, upgrade_request};
+
+use crate::cli::Dialect;
 
 /// How long a server may take to accept and answer the first connection.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,6 +19,15 @@ pub(crate) struct Target {
     host: String,
     prefix: String,
     query: String,
+    dialect: Dialect,
+}
+
+/// What a client begins with.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    /// The upgrade request.
+    pub(crate) request: Vec<u8>,
+    pub(crate) envelope: Option<Envelope>,
 }
 
 /// Why a server cannot be measured.
@@ -50,7 +62,7 @@ pub(crate) enum TargetError {
 
 impl Target {
     /// Reads `ws://host:port/prefix?query` and resolves the host.
-    pub(crate) fn parse(url: &str) -> Result<Self, TargetError> {
+    pub(crate) fn parse(url: &str, dialect: Dialect) -> Result<Self, TargetError> {
         let malformed = || TargetError::NotAUrl(url.to_owned());
         if url.starts_with("wss://") {
             return Err(TargetError::Tls(url.to_owned()));
@@ -87,6 +99,7 @@ impl Target {
             } else {
                 format!("?{query}")
             },
+            dialect,
         })
     }
 
@@ -96,9 +109,15 @@ impl Target {
         format!("{separator}{}/{room}{}", self.prefix, self.query)
     }
 
-    /// The upgrade request for a room.
-    pub(crate) fn request(&self, room: &str) -> Vec<u8> {
-        upgrade_request(&self.host, &self.path(room))
+    /// What a client of a room begins with.
+    pub(crate) fn opening(&self, room: &str) -> Opening {
+        Opening {
+            request: upgrade_request(&self.host, &self.path(room)),
+            envelope: match self.dialect {
+                Dialect::YWebsocket => None,
+                Dialect::Hocuspocus => Some(Envelope::new(room)),
+            },
+        }
     }
 
     /// Opens and closes one WebSocket, so that a dead or wrong URL is told before the load starts.
@@ -107,7 +126,8 @@ impl Target {
         let dead = |source| TargetError::Dead { address, source };
         let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT).map_err(dead)?;
         stream.set_read_timeout(Some(PROBE_TIMEOUT)).map_err(dead)?;
-        stream.write_all(&self.request(room)).map_err(dead)?;
+        let request = self.opening(room).request;
+        stream.write_all(&request).map_err(dead)?;
         let refused = |status: String| TargetError::Refused {
             address,
             path: self.path(room),
@@ -151,7 +171,12 @@ mod tests {
             ("ws://127.0.0.1:1234", "/room"),
             ("ws://127.0.0.1:1234/a/b?token=x", "/a/b/room?token=x"),
         ] {
-            assert_eq!(Target::parse(url).unwrap().path("room"), path);
+            assert_eq!(
+                Target::parse(url, Dialect::YWebsocket)
+                    .unwrap()
+                    .path("room"),
+                path
+            );
         }
     }
 
@@ -163,7 +188,7 @@ mod tests {
             "ws://",
             "wss://127.0.0.1:80/ws",
         ] {
-            assert!(Target::parse(url).is_err(), "{url}");
+            assert!(Target::parse(url, Dialect::YWebsocket).is_err(), "{url}");
         }
     }
 
@@ -172,7 +197,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let target = Target::parse(&format!("ws://{address}/ws")).unwrap();
+        let target = Target::parse(&format!("ws://{address}/ws"), Dialect::YWebsocket).unwrap();
         let error = target.probe("room").unwrap_err().to_string();
         assert!(error.contains("start the server"), "{error}");
         assert!(!target.is_open());

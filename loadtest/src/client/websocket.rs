@@ -80,6 +80,36 @@ pub(crate) fn push_frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     }
 }
 
+/// The first whole frame of a client in `bytes`, unmasked in place: its opcode, its payload, and
+/// where it ends. `None` when more bytes are needed.
+pub(crate) fn read_client_frame(bytes: &mut [u8]) -> Option<(u8, &[u8], usize)> {
+    let [first, second, ..] = *bytes else {
+        return None;
+    };
+    let (length, at) = match second & 0x7f {
+        126 => {
+            let length: [u8; 2] = bytes.get(2..4)?.try_into().ok()?;
+            (usize::from(u16::from_be_bytes(length)), 4)
+        }
+        127 => {
+            let length: [u8; 8] = bytes.get(2..HEADER_BYTES_MAX)?.try_into().ok()?;
+            let length = usize::try_from(u64::from_be_bytes(length)).ok()?;
+            (length, HEADER_BYTES_MAX)
+        }
+        length => (usize::from(length), 2),
+    };
+    let (start, end) = (at + MASK.len(), (at + MASK.len()).checked_add(length)?);
+    if bytes.len() < end {
+        return None;
+    }
+    let key: [u8; 4] = bytes.get(at..start)?.try_into().ok()?;
+    let payload = bytes.get_mut(start..end)?;
+    for (byte, key) in payload.iter_mut().zip(key.iter().cycle()) {
+        *byte ^= key;
+    }
+    Some((first & 0x0f, payload, end))
+}
+
 /// The upgrade request for `path` (with query) at `host`.
 pub(crate) fn upgrade_request(host: &str, path: &str) -> Vec<u8> {
     format!(
@@ -152,6 +182,11 @@ mod tests {
             push_frame(&mut frame, BINARY, &payload);
             assert_eq!(frame[0], 0x82);
             assert_ne!(frame[1] & 0x80, 0);
+            let mut partial = frame[..frame.len() - 1].to_vec();
+            assert!(read_client_frame(&mut partial).is_none());
+            let mut whole = frame.clone();
+            let expected = (BINARY, &payload[..], frame.len());
+            assert_eq!(read_client_frame(&mut whole), Some(expected));
             frame[1] &= 0x7f;
             let read = read_header(&frame).unwrap().unwrap();
             assert_eq!(read.payload_length, length);

@@ -65,8 +65,11 @@ pub(crate) fn run(common: &Common, settings: &LoadTrace) -> Result<Report, RunEr
 }
 
 fn read_trace(settings: &LoadTrace) -> Result<Trace, RunError> {
+    let keys = settings.keys.unwrap_or(usize::MAX);
     let Some(path) = &settings.trace else {
-        let trace = Trace::new(&synthetic(), WRITER_ID);
+        let mut patches = synthetic();
+        patches.truncate(keys);
+        let trace = Trace::new(&patches, WRITER_ID);
         return trace.ok_or_else(|| RunError::Settings("the synthetic trace is broken".to_owned()));
     };
     let unreadable = || {
@@ -76,7 +79,8 @@ fn read_trace(settings: &LoadTrace) -> Result<Trace, RunError> {
         ))
     };
     let file = std::fs::read_to_string(path)?;
-    let patches = parse(&file).ok_or_else(unreadable)?;
+    let mut patches = parse(&file).ok_or_else(unreadable)?;
+    patches.truncate(keys);
     Trace::new(&patches, WRITER_ID).ok_or_else(unreadable)
 }
 
@@ -150,11 +154,11 @@ impl Run {
         let mut readers = Readers::new(clients, WRITER_ID, self.wanted);
         let begun_ns = self.bench.clock().now_ns();
         for _ in 0..clients {
-            let request = self.bench.target.request(&room);
+            let opening = self.bench.target.opening(&room);
             let address = self.bench.target.address;
             self.bench
                 .swarm
-                .connect(address, request, Replica::default())?;
+                .connect(address, opening, Replica::default())?;
         }
         let deadline_ns = begun_ns + seconds_ns(FETCH_PATIENCE_SECONDS);
         while readers.done < clients {
