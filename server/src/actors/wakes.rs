@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use actix::Arbiter;
+use actix::{Arbiter, System};
 
 use super::cell::DocumentCell;
 
@@ -17,7 +17,8 @@ use super::cell::DocumentCell;
 #[derive(Debug, Default)]
 struct Gathered {
     cells: Vec<Arc<DocumentCell>>,
-    is_flush_due: bool,
+    /// The system whose event loop will flush; one that stopped before it did never will.
+    flushing: Option<usize>,
 }
 
 thread_local! {
@@ -30,12 +31,12 @@ pub(super) fn wake_soon(cell: &Arc<DocumentCell>) {
     if !cell.claim_wake() {
         return;
     }
-    let Some(own_thread) = Arbiter::try_current() else {
+    let (Some(own_thread), Some(system)) = (Arbiter::try_current(), System::try_current()) else {
         return cell.deliver_wake();
     };
     let is_first = GATHERED.with_borrow_mut(|gathered| {
         gathered.cells.push(cell.clone());
-        !std::mem::replace(&mut gathered.is_flush_due, true)
+        gathered.flushing.replace(system.id()) != Some(system.id())
     });
     if is_first {
         // It is polled behind the tasks that are ready already, and ends with this poll.
@@ -45,7 +46,7 @@ pub(super) fn wake_soon(cell: &Arc<DocumentCell>) {
 
 fn flush() {
     let mut cells = GATHERED.with_borrow_mut(|gathered| {
-        gathered.is_flush_due = false;
+        gathered.flushing = None;
         std::mem::take(&mut gathered.cells)
     });
     if let [only] = &cells[..] {

@@ -21,28 +21,26 @@ static SELECT_DOCUMENTS: LazyLock<RowStatement> = LazyLock::new(|| {
         ")",
     )
 });
+// A transaction begins and ends with its first and last statement: each way to SQLite's thread and
+// back costs two switches of threads, and a commit of a few rows little else.
+static BEGIN_AND_SELECT: LazyLock<RowStatement> = LazyLock::new(|| {
+    RowStatement::new(
+        "BEGIN IMMEDIATE; \
+         SELECT id, name, epoch, head, quarantine IS NOT NULL FROM documents WHERE name IN (",
+        "?",
+        ")",
+    )
+});
 static INSERT_DOCUMENTS: LazyLock<RowStatement> =
     LazyLock::new(|| RowStatement::new("INSERT INTO documents (name) VALUES ", "(?)", ""));
 // A repeated id ends the whole transaction: without the need to undo one statement alone, SQLite
 // keeps no journal of the pages that it touches.
-static INSERT_APPENDS: LazyLock<RowStatement> = LazyLock::new(|| {
-    RowStatement::new(
-        "INSERT OR ROLLBACK INTO appends (document_id, sequence, id, epoch, identity, door, time_ms, \
-         checksum, content) VALUES ",
-        "(?,?,?,?,?,?,?,?,?)",
-        "",
-    )
-});
-static UPDATE_DOCUMENTS: LazyLock<RowStatement> = LazyLock::new(|| {
-    RowStatement::new(
-        "WITH change (id, head, bytes, first_ms, last_ms) AS (VALUES ",
-        "(?,?,?,?,?)",
-        ") UPDATE documents SET head = change.head, log_bytes = log_bytes + change.bytes, \
-         oldest_ms = coalesce(oldest_ms, change.first_ms), \
-         changed_ms = max(changed_ms, change.last_ms) \
-         FROM change WHERE documents.id = change.id",
-    )
-});
+static INSERT_APPENDS: LazyLock<RowStatement> = LazyLock::new(|| insert_appends_after(""));
+static BEGIN_AND_INSERT: LazyLock<RowStatement> =
+    LazyLock::new(|| insert_appends_after("BEGIN IMMEDIATE; "));
+static UPDATE_DOCUMENTS: LazyLock<RowStatement> = LazyLock::new(|| update_documents_and(""));
+static UPDATE_AND_COMMIT: LazyLock<RowStatement> =
+    LazyLock::new(|| update_documents_and("; COMMIT"));
 
 /// What a committed batch brought.
 #[derive(Debug)]
@@ -58,6 +56,34 @@ pub(super) struct Committed {
 /// Ids that are stored already, by document row.
 type KnownIds = HashMap<(i64, AppendId), u64>;
 
+/// Documents whose rows are remembered; past it all are forgotten and read again.
+const REMEMBERED_MAX: usize = 16_384;
+
+/// The rows of documents that were committed to lately, as they are in the database. Whoever changes
+/// one by other means than a commit has to forget them.
+#[derive(Debug, Default)]
+pub(super) struct Remembered(HashMap<DocumentName, DocumentRow>);
+
+impl Remembered {
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    fn keep(&mut self, targets: &[Target<'_>]) {
+        for (name, row) in targets.iter().filter_map(|it| Some((it.name, it.row?))) {
+            match self.0.get_mut(name) {
+                Some(kept) => *kept = row,
+                None => {
+                    if self.0.len() >= REMEMBERED_MAX {
+                        self.forget();
+                    }
+                    self.0.insert(name.clone(), row);
+                }
+            }
+        }
+    }
+}
+
 /// A document that appends of the batch belong to.
 struct Target<'a> {
     name: &'a DocumentName,
@@ -66,6 +92,7 @@ struct Target<'a> {
 }
 
 /// A row of `documents`, as far as commits need it.
+#[derive(Debug, Clone, Copy)]
 struct DocumentRow {
     id: i64,
     epoch: u64,
@@ -94,20 +121,29 @@ pub(super) async fn commit(
     connection: &mut SqliteConnection,
     batch: &[Append],
     look_up_ids: bool,
+    remembered: &mut Remembered,
 ) -> Result<Committed, StoreError> {
-    attempt(connection, batch, look_up_ids)
-        .await
-        .map_err(|error| store_error(&error))
+    let committed = attempt(connection, batch, look_up_ids, remembered).await;
+    committed.map_err(|error| {
+        remembered.forget();
+        store_error(&error)
+    })
 }
 
 async fn attempt(
     connection: &mut SqliteConnection,
     batch: &[Append],
     look_up_ids: bool,
+    remembered: &mut Remembered,
 ) -> Result<Committed, sqlx::Error> {
-    begin(connection).await?;
-    let (mut targets, target_of) = group(batch);
-    read_documents(connection, &mut targets).await?;
+    let (mut targets, target_of) = group(batch, remembered);
+    let mut has_begun = targets.iter().any(|target| target.row.is_none());
+    if has_begun {
+        read_documents(connection, &mut targets, true).await?;
+    } else if look_up_ids {
+        begin(connection).await?;
+        has_begun = true;
+    }
     create_missing(connection, batch, &target_of, &mut targets).await?;
     let mut known = look_up_ids.then(KnownIds::new);
     if let Some(known) = &mut known {
@@ -116,9 +152,11 @@ async fn attempt(
     let (outcomes, mut rows) = assign(batch, &target_of, &mut targets, known);
     // In the table's order: the rows of a document go to one page, one after the other.
     rows.sort_unstable_by_key(|row| (row.document_id, row.sequence));
-    insert_appends(connection, &rows).await?;
-    update_documents(connection, &targets).await?;
-    end(connection).await?;
+    insert_appends(connection, &rows, !has_begun).await?;
+    if has_begun || !rows.is_empty() {
+        update_documents_and_commit(connection, &targets).await?;
+    }
+    remembered.keep(&targets);
     Ok(Committed {
         outcomes,
         rows: rows.len() as u64,
@@ -132,7 +170,7 @@ async fn attempt(
 }
 
 /// The documents of a batch, and for each append the index of its document.
-fn group(batch: &[Append]) -> (Vec<Target<'_>>, Vec<usize>) {
+fn group<'a>(batch: &'a [Append], remembered: &Remembered) -> (Vec<Target<'a>>, Vec<usize>) {
     let mut index_of: HashMap<&DocumentName, usize> = HashMap::new();
     let mut targets: Vec<Target<'_>> = Vec::new();
     let target_of = batch
@@ -141,7 +179,7 @@ fn group(batch: &[Append]) -> (Vec<Target<'_>>, Vec<usize>) {
             *index_of.entry(&append.document).or_insert_with(|| {
                 targets.push(Target {
                     name: &append.document,
-                    row: None,
+                    row: remembered.0.get(&append.document).copied(),
                     change: None,
                 });
                 targets.len() - 1
@@ -151,10 +189,12 @@ fn group(batch: &[Append]) -> (Vec<Target<'_>>, Vec<usize>) {
     (targets, target_of)
 }
 
-/// Fills in the rows of those targets that have none yet and exist.
+/// Fills in the rows of those targets that have none yet and exist; `begins`: in a transaction that
+/// it opens.
 async fn read_documents(
     connection: &mut SqliteConnection,
     targets: &mut [Target<'_>],
+    mut begins: bool,
 ) -> Result<(), sqlx::Error> {
     let mut index_of: HashMap<&[u8], usize> = HashMap::new();
     for (index, target) in targets.iter().enumerate() {
@@ -165,7 +205,8 @@ async fn read_documents(
     let names: Vec<&[u8]> = index_of.keys().copied().collect();
     let mut found = Vec::with_capacity(names.len());
     for (sql, chunk) in SELECT_DOCUMENTS.chunks(&names) {
-        let mut query = sqlx::query(sql);
+        let opening = std::mem::take(&mut begins).then(|| BEGIN_AND_SELECT.of_chunk(chunk));
+        let mut query = sqlx::query(opening.flatten().unwrap_or(sql));
         for name in chunk {
             query = query.bind(*name);
         }
@@ -218,7 +259,7 @@ async fn create_missing(
         }
         query.execute(&mut *connection).await?;
     }
-    read_documents(connection, targets).await
+    read_documents(connection, targets, false).await
 }
 
 /// Reads the newest ids of each document: a repeat is among them.
@@ -295,12 +336,23 @@ fn assign<'a>(
     (outcomes, rows)
 }
 
+fn insert_appends_after(before: &str) -> RowStatement {
+    let insert = format!(
+        "{before}INSERT OR ROLLBACK INTO appends (document_id, sequence, id, epoch, identity, door, \
+         time_ms, checksum, content) VALUES "
+    );
+    RowStatement::new(&insert, "(?,?,?,?,?,?,?,?,?)", "")
+}
+
+/// `begins`: in a transaction that it opens, if there is a row.
 async fn insert_appends(
     connection: &mut SqliteConnection,
     rows: &[NewRow<'_>],
+    mut begins: bool,
 ) -> Result<(), sqlx::Error> {
     for (sql, chunk) in INSERT_APPENDS.chunks(rows) {
-        let mut query = sqlx::query(sql);
+        let opening = std::mem::take(&mut begins).then(|| BEGIN_AND_INSERT.of_chunk(chunk));
+        let mut query = sqlx::query(opening.flatten().unwrap_or(sql));
         for NewRow {
             document_id,
             sequence,
@@ -333,7 +385,21 @@ async fn insert_appends(
     Ok(())
 }
 
-async fn update_documents(
+fn update_documents_and(end: &str) -> RowStatement {
+    let change = format!(
+        ") UPDATE documents SET head = change.head, log_bytes = log_bytes + change.bytes, \
+         oldest_ms = coalesce(oldest_ms, change.first_ms), \
+         changed_ms = max(changed_ms, change.last_ms) \
+         FROM change WHERE documents.id = change.id{end}"
+    );
+    RowStatement::new(
+        "WITH change (id, head, bytes, first_ms, last_ms) AS (VALUES ",
+        "(?,?,?,?,?)",
+        &change,
+    )
+}
+
+async fn update_documents_and_commit(
     connection: &mut SqliteConnection,
     targets: &[Target<'_>],
 ) -> Result<(), sqlx::Error> {
@@ -341,8 +407,14 @@ async fn update_documents(
         .iter()
         .filter_map(|target| target.row.as_ref().zip(target.change.as_ref()))
         .collect();
+    if changes.is_empty() {
+        return end(connection).await;
+    }
+    let mut left = changes.len();
     for (sql, chunk) in UPDATE_DOCUMENTS.chunks(&changes) {
-        let mut query = sqlx::query(sql);
+        left -= chunk.len();
+        let last = (left == 0).then(|| UPDATE_AND_COMMIT.of_chunk(chunk));
+        let mut query = sqlx::query(last.flatten().unwrap_or(sql));
         for (row, change) in chunk {
             query = query
                 .bind(row.id)

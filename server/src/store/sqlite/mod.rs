@@ -77,9 +77,10 @@ impl SqliteStore {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let mut lease = self.writer.lease().await?;
+        let mut lease = self.writer.lease_beside_commits().await?;
         let may_repeat = lease.note_attempt(batch);
-        let result = commit::commit(&mut lease.connection, batch, may_repeat).await;
+        let (connection, remembered) = lease.commit_parts();
+        let result = commit::commit(connection, batch, may_repeat, remembered).await;
         if let Ok(committed) = &result {
             lease.wal().add(committed.rows, committed.bytes);
             if let Some(last) = committed.last {
@@ -90,7 +91,7 @@ impl SqliteStore {
     }
 
     async fn checkpoint_if_due(&self) -> Result<(), StoreError> {
-        let mut lease = self.writer.lease().await?;
+        let mut lease = self.writer.lease_beside_commits().await?;
         if !lease.wal().is_due() {
             return lease.finish(Ok::<_, StoreError>(()));
         }
@@ -142,7 +143,7 @@ impl Store for SqliteStore {
         snapshot: &'a Snapshot,
     ) -> StoreFuture<'a, bool> {
         Box::pin(async move {
-            let mut lease = self.writer.lease().await?;
+            let mut lease = self.writer.lease_beside_commits().await?;
             lease.wal().add(1, snapshot.state.len() as u64);
             let result =
                 history::save_snapshot(&mut lease.connection, document, epoch, snapshot).await;
@@ -157,7 +158,7 @@ impl Store for SqliteStore {
         snapshot: &'a Snapshot,
     ) -> StoreFuture<'a, bool> {
         Box::pin(async move {
-            let mut lease = self.writer.lease().await?;
+            let mut lease = self.writer.lease_beside_commits().await?;
             lease.wal().add(1, snapshot.state.len() as u64);
             let result = history::save_base(&mut lease.connection, document, epoch, snapshot).await;
             lease.finish(result)
@@ -166,7 +167,7 @@ impl Store for SqliteStore {
 
     fn trim<'a>(&'a self, document: &'a DocumentName, rows_max: u32) -> StoreFuture<'a, bool> {
         Box::pin(async move {
-            let mut lease = self.writer.lease().await?;
+            let mut lease = self.writer.lease_beside_commits().await?;
             lease.wal().add(u64::from(rows_max), 0);
             let result = history::trim(&mut lease.connection, document, rows_max).await;
             lease.finish(result)
@@ -192,7 +193,7 @@ impl Store for SqliteStore {
 
     fn reclaim_space(&self, bytes_max: u64) -> StoreFuture<'_, bool> {
         Box::pin(async move {
-            let mut lease = self.writer.lease().await?;
+            let mut lease = self.writer.lease_beside_commits().await?;
             lease.wal().add(bytes_max / PAGE_BYTES, bytes_max);
             let pages_max = bytes_max / PAGE_BYTES;
             let result = checkpoint::vacuum_step(&mut lease.connection, pages_max).await;

@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::super::{Append, AppendId, StoreError};
 use super::attempts::Attempts;
 use super::checkpoint::{self, CheckpointMode, WalFill};
+use super::commit::Remembered;
 use super::open;
 
 /// The place of the writing connection.
@@ -31,6 +32,7 @@ struct Slot {
     wal: WalFill,
     last_commit: Option<LastCommit>,
     attempts: Attempts,
+    remembered: Remembered,
 }
 
 /// An append that was reported durable; after a failed flush it must still be there.
@@ -56,15 +58,27 @@ impl Writer {
         }
     }
 
-    /// Waits for the operation before, and takes the connection; opens one if there is none.
+    /// Takes the connection for what may change any row.
     pub(super) async fn lease(&self) -> Result<Lease<'_>, StoreError> {
+        let mut lease = self.lease_beside_commits().await?;
+        lease.slot.remembered.forget();
+        Ok(lease)
+    }
+
+    /// Waits for the operation before, and takes the connection; opens one if there is none. For
+    /// commits, and for what changes nothing that they remember of documents.
+    pub(super) async fn lease_beside_commits(&self) -> Result<Lease<'_>, StoreError> {
         let mut slot = self.slot.lock().await;
         if slot.is_closed {
             return Err(StoreError::Unavailable("the store is closed".to_owned()));
         }
         let mut connection = match slot.connection.take() {
             Some(connection) => connection,
-            None => open::open_writer(&self.path).await?,
+            None => {
+                // Whatever ended the last one, its outcome is not known.
+                slot.remembered.forget();
+                open::open_writer(&self.path).await?
+            }
         };
         if slot.must_verify {
             verify(&mut connection, slot.last_commit).await?;
@@ -115,6 +129,11 @@ impl Lease<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// The connection, and what commits remember of documents.
+    pub(super) fn commit_parts(&mut self) -> (&mut SqliteConnection, &mut Remembered) {
+        (&mut self.connection, &mut self.slot.remembered)
     }
 
     /// How much the write-ahead log holds since the last checkpoint.
