@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::outbox::Written;
+
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
@@ -114,6 +116,12 @@ pub(crate) fn presence_echo() {
 
 pub(crate) fn frames_relayed(frames: u64) {
     counter!(FRAMES_RELAYED).increment(frames);
+}
+
+/// Frames that documents wrote to sockets themselves.
+pub(crate) fn sent(written: Written) {
+    counter!(BYTES_SENT).increment(written.bytes as u64);
+    counter!(FRAMES_SENT).increment(written.frames as u64);
 }
 
 pub(crate) fn restarted() {

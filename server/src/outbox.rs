@@ -1,20 +1,38 @@
 //! The bounded queue of encoded frames from a document to one socket.
 //!
-//! A document pushes frames it has encoded once for all sockets; the socket's task takes all that
-//! wait at once and writes them together. Pushing never blocks and wakes the task at most once
-//! until it takes. When the bound is reached the document is told `Full`, sends that session
+//! A document pushes frames it has encoded once for all sockets and flushes when it has pushed all.
+//! If the socket is served by the same thread and its task has nothing under way, a flush writes the
+//! frames at once, which spares a switch of tasks for each delivery; what the socket does not take,
+//! and the frames of any other socket, are left to its task, which takes all that wait and writes
+//! them together. Neither call blocks, and the task is woken at most once until it takes. When the bound is reached the document is told `Full`, sends that session
 //! nothing more, and resyncs it from its state vector once the socket has taken everything.
 
 use std::collections::VecDeque;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::thread::{self, ThreadId};
 
 use bytes::Bytes;
 use driftless_proto::engine::CloseReason;
+use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 
 /// A burst may leave a queue with room for many frames; more than this many slots (32 bytes each)
 /// are given back when it runs empty, so that a quiet socket stays small.
 const IDLE_SLOTS_MAX: usize = 32;
+
+/// A flush gathers at most this many bytes of several frames; more is left to the task.
+const GATHER_BYTES_MAX: usize = 16 * 1024;
+
+/// What was written to a socket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes of frames.
+    pub bytes: usize,
+    /// Frames of which the last byte was written.
+    pub frames: usize,
+}
 
 /// What became of a pushed frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +60,9 @@ pub enum Taken {
 #[derive(Debug)]
 pub struct Outbox {
     bytes_max: usize,
+    is_severed: AtomicBool,
+    /// A flush ended inside a frame: its rest has to be written before anything else.
+    has_rest: AtomicBool,
     queue: Mutex<Queue>,
 }
 
@@ -57,6 +78,16 @@ struct Queue {
     close: Option<CloseReason>,
     gone: bool,
     waker: Option<Waker>,
+    /// The stream below, while it is surely open.
+    stream: Option<RawFd>,
+    /// The thread that may write to the stream directly: the task's own.
+    direct_thread: Option<ThreadId>,
+    /// The task has written all it had and waits to be woken.
+    is_parked: bool,
+    /// What a flush left of the frame it ended in.
+    rest: Option<Bytes>,
+    /// When a flush last wrote something.
+    flushed_ms: u64,
 }
 
 impl Outbox {
@@ -65,11 +96,13 @@ impl Outbox {
     pub fn new(bytes_max: usize) -> Arc<Self> {
         Arc::new(Self {
             bytes_max,
+            is_severed: AtomicBool::new(false),
+            has_rest: AtomicBool::new(false),
             queue: Mutex::default(),
         })
     }
 
-    /// Queues a frame. A single frame larger than the bound is allowed into an empty queue.
+    /// Queues a frame; [`Self::flush`] has to follow, once for any number of them. A single frame larger than the bound is allowed into an empty queue.
     pub fn push(&self, frame: Bytes) -> PushResult {
         let mut queue = self.lock();
         if queue.gone || queue.close.is_some() {
@@ -81,8 +114,21 @@ impl Outbox {
         }
         queue.queued_bytes += frame.len();
         queue.frames.push_back(frame);
-        wake(queue);
         PushResult::Queued
+    }
+
+    /// Sees to it that what was pushed gets written: by this call, or by the task.
+    pub fn flush(&self, now_ms: u64) -> Written {
+        let mut queue = self.lock();
+        let written = queue.write_directly(now_ms);
+        if queue.rest.is_some() {
+            self.has_rest.store(true, Ordering::Release);
+        }
+        if queue.frames.is_empty() && queue.rest.is_none() && !queue.wants_drained {
+            return written;
+        }
+        wake(queue);
+        written
     }
 
     /// Asks for [`SessionHandle::drained`](crate::session::SessionHandle::drained) once everything
@@ -100,6 +146,54 @@ impl Outbox {
         wake(queue);
     }
 
+    /// Ends the connection from outside, without a word: its task does not come to an end by itself
+    /// in time, or the thread it runs on is stuck.
+    pub fn sever(&self) {
+        self.is_severed.store(true, Ordering::Release);
+        let queue = self.lock();
+        if let Some(stream) = queue.stream {
+            // It may be broken already, which is as good.
+            let _ = shutdown(stream, Shutdown::Both);
+        }
+        wake(queue);
+    }
+
+    /// For the socket's task: whether it has to end at once.
+    pub fn is_severed(&self) -> bool {
+        self.is_severed.load(Ordering::Acquire)
+    }
+
+    /// For the socket's task: the stream that [`Outbox::sever`] shuts down; `None` before it is
+    /// closed, since its number may then be given to another.
+    pub fn set_stream(&self, stream: Option<RawFd>) {
+        self.lock().stream = stream;
+    }
+
+    /// For the socket's task: flushes on the calling thread, which is its own, may write to the
+    /// stream. Only where the bytes of frames are what goes over the stream.
+    pub fn allow_direct_writes(&self) {
+        self.lock().direct_thread = Some(thread::current().id());
+    }
+
+    /// For the socket's task, when it goes on later with something half-written: until it comes back
+    /// to take more, nobody else may write.
+    pub fn unpark(&self) {
+        self.lock().is_parked = false;
+    }
+
+    /// For the socket's task, before it writes anything: the rest of a frame that has begun.
+    pub fn take_rest(&self) -> Option<Bytes> {
+        if !self.has_rest.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        self.lock().rest.take()
+    }
+
+    /// When a flush last wrote something, in milliseconds of the clock it was told.
+    pub fn flushed_ms(&self) -> u64 {
+        self.lock().flushed_ms
+    }
+
     /// Bytes of frames that are not written yet.
     pub fn queued_bytes(&self) -> usize {
         let queue = self.lock();
@@ -110,6 +204,7 @@ impl Outbox {
     /// behind those in `into`, or says what else there is to do.
     pub fn poll_take(&self, cx: &mut Context<'_>, into: &mut VecDeque<Bytes>) -> Poll<Taken> {
         let mut queue = self.lock();
+        queue.is_parked = false;
         queue.unwritten_bytes = std::mem::take(&mut queue.queued_bytes);
         if !queue.frames.is_empty() {
             if into.is_empty() {
@@ -135,6 +230,7 @@ impl Outbox {
         {
             queue.waker = Some(cx.waker().clone());
         }
+        queue.is_parked = true;
         Poll::Pending
     }
 
@@ -144,6 +240,8 @@ impl Outbox {
         let mut queue = self.lock();
         *queue = Queue {
             gone: true,
+            stream: queue.stream,
+            rest: queue.rest.take(),
             ..Queue::default()
         };
     }
@@ -151,6 +249,50 @@ impl Outbox {
     /// A panic elsewhere cannot leave the queue half-changed, so a poisoned lock is as good.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// Writes what waits, if it is little and the task would do nothing else.
+    fn write_directly(&mut self, now_ms: u64) -> Written {
+        let may = self.is_parked && self.direct_thread == Some(thread::current().id());
+        let Some(stream) = self.stream.filter(|_| may) else {
+            return Written::default();
+        };
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let sent = match self.frames.make_contiguous() {
+            [] => return Written::default(),
+            [only] => send(stream, only, flags),
+            _ if self.queued_bytes > GATHER_BYTES_MAX => return Written::default(),
+            several => send(stream, &several.concat(), flags),
+        };
+        // A stream that takes nothing now, or is broken, is for the task to find out about.
+        let bytes = sent.unwrap_or(0);
+        if bytes > 0 {
+            self.flushed_ms = now_ms;
+        }
+        self.advance(bytes)
+    }
+
+    fn advance(&mut self, bytes: usize) -> Written {
+        let mut written = Written { bytes, frames: 0 };
+        self.queued_bytes -= bytes;
+        let mut left = bytes;
+        while left > 0
+            && let Some(mut frame) = self.frames.pop_front()
+        {
+            if left < frame.len() {
+                self.is_parked = false;
+                let rest = frame.split_off(left);
+                self.queued_bytes -= rest.len();
+                self.unwritten_bytes += rest.len();
+                self.rest = Some(rest);
+                break;
+            }
+            left -= frame.len();
+            written.frames += 1;
+        }
+        written
     }
 }
 

@@ -1,6 +1,9 @@
 //! The outbox: bounds, order, wake-ups, and what comes after the last frame.
 #![allow(clippy::unwrap_used)]
 
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
@@ -65,9 +68,13 @@ fn a_waiting_task_is_woken_once_until_it_takes() {
     for _ in 0..5 {
         outbox.push(frame(1));
     }
+    assert_eq!(socket.wakes(), 0, "not before all is pushed");
+    outbox.flush(0);
+    outbox.flush(0);
     assert_eq!(socket.wakes(), 1);
     assert_eq!(socket.take(&outbox), Poll::Ready(Taken::Frames));
     outbox.push(frame(1));
+    outbox.flush(0);
     assert_eq!(
         socket.wakes(),
         1,
@@ -76,6 +83,7 @@ fn a_waiting_task_is_woken_once_until_it_takes() {
     assert_eq!(socket.take(&outbox), Poll::Ready(Taken::Frames));
     assert_eq!(socket.take(&outbox), Poll::Pending);
     outbox.push(frame(1));
+    outbox.flush(0);
     assert_eq!(socket.wakes(), 2);
 }
 
@@ -165,4 +173,113 @@ fn a_queue_gives_the_room_of_a_burst_back() {
         assert_eq!(socket.take(&outbox), Poll::Pending);
     }
     assert!(outbox.lock().frames.capacity() <= IDLE_SLOTS_MAX);
+}
+
+/// Two ends of a stream; the second is read by the tests.
+fn streams() -> (UnixStream, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    (ours, theirs)
+}
+
+fn read(stream: &mut UnixStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut part = [0; 4096];
+    while let Ok(count @ 1..) = stream.read(&mut part) {
+        bytes.extend_from_slice(&part[..count]);
+    }
+    bytes
+}
+
+/// An outbox whose task waits and may be written past by this thread.
+fn parked(bytes_max: usize, stream: &UnixStream) -> (Arc<Outbox>, Socket) {
+    let outbox = Outbox::new(bytes_max);
+    outbox.set_stream(Some(stream.as_raw_fd()));
+    outbox.allow_direct_writes();
+    let mut socket = Socket::new();
+    assert_eq!(socket.take(&outbox), Poll::Pending);
+    (outbox, socket)
+}
+
+#[test]
+fn a_flush_writes_past_a_task_that_waits() {
+    let (ours, mut theirs) = streams();
+    let (outbox, socket) = parked(100, &ours);
+    for text in ["a", "bc"] {
+        outbox.push(Bytes::from(text));
+    }
+    let wanted = Written {
+        bytes: 3,
+        frames: 2,
+    };
+    assert_eq!(outbox.flush(7), wanted);
+    assert_eq!(read(&mut theirs), b"abc");
+    assert_eq!((socket.wakes(), outbox.flushed_ms()), (0, 7));
+    assert_eq!(outbox.queued_bytes(), 0);
+}
+
+#[test]
+fn a_flush_leaves_to_the_task_what_others_must_not_write() {
+    type Spoil = fn(&Outbox);
+    let cases: [(&str, Spoil); 3] = [
+        ("the task is in the middle of a write", Outbox::unpark),
+        ("the stream is closed", |outbox| outbox.set_stream(None)),
+        ("more waits than is gathered", |outbox| {
+            for _ in 0..2 {
+                outbox.push(frame(GATHER_BYTES_MAX));
+            }
+        }),
+    ];
+    for (case, spoil) in cases {
+        let (ours, mut theirs) = streams();
+        let (outbox, socket) = parked(1 << 20, &ours);
+        spoil(&outbox);
+        outbox.push(frame(5));
+        assert_eq!(outbox.flush(0), Written::default(), "{case}");
+        assert!(read(&mut theirs).is_empty(), "{case}");
+        assert_eq!(socket.wakes(), 1, "{case}");
+    }
+    let (ours, mut theirs) = streams();
+    let (outbox, _socket) = parked(100, &ours);
+    outbox.push(frame(5));
+    let elsewhere = std::thread::spawn(move || outbox.flush(0));
+    assert_eq!(elsewhere.join().unwrap(), Written::default());
+    assert!(read(&mut theirs).is_empty(), "another thread");
+}
+
+#[test]
+fn what_the_stream_does_not_take_is_written_by_the_task_from_where_the_flush_ended() {
+    let (ours, mut theirs) = streams();
+    let (outbox, mut socket) = parked(64 << 20, &ours);
+    let large: Vec<u8> = (0..8 << 20).map(|place: u32| place as u8).collect();
+    outbox.push(large.clone().into());
+    let written = outbox.flush(0);
+    assert!(written.bytes > 0 && written.bytes < large.len());
+    assert_eq!((written.frames, socket.wakes()), (0, 1));
+    outbox.push(Bytes::from("next"));
+    assert_eq!(outbox.flush(0), Written::default(), "not inside a frame");
+    assert_eq!(outbox.queued_bytes(), large.len() - written.bytes + 4);
+    outbox.abandon();
+    let rest = outbox.take_rest().unwrap();
+    assert_eq!(outbox.take_rest(), None);
+    let mut whole = read(&mut theirs);
+    whole.extend_from_slice(&rest);
+    assert!(whole == large, "also when the session is over");
+    assert_eq!(socket.take(&outbox), Poll::Pending);
+}
+
+#[test]
+fn a_severed_connection_ends_for_the_peer_and_for_the_task() {
+    let (ours, mut theirs) = streams();
+    let (outbox, socket) = parked(100, &ours);
+    assert!(!outbox.is_severed());
+    outbox.sever();
+    assert!(outbox.is_severed());
+    assert_eq!(socket.wakes(), 1);
+    assert_eq!(
+        theirs.read(&mut [0; 1]).unwrap(),
+        0,
+        "the end of the stream"
+    );
 }

@@ -3,6 +3,7 @@
 //! A door translates bytes into [`Message`]s and gives each peer an [`Outbox`]; what a message does
 //! to a document is decided behind [`Documents`].
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -68,8 +69,18 @@ pub trait Documents: Send + Sync + 'static {
     fn attach(&self, request: AttachRequest) -> Result<Box<dyn SessionHandle>, AttachError>;
 }
 
+/// A task that stays on the thread it was started on.
+pub type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Starts the task that serves a session, on the thread it will stay on.
+pub type StartServing = Box<dyn FnOnce(Box<dyn SessionHandle>) -> LocalTask + Send>;
+
 /// One attached session. Dropping it detaches as not clean.
 pub trait SessionHandle: Send {
+    /// Runs the task that serves this session on the thread of its document: what the two tell each
+    /// other then wakes no other thread. Never runs it when that thread has ended.
+    fn serve_beside(self: Box<Self>, start: StartServing);
+
     /// Queues a message for the document: `Ok` at once when there is room, otherwise `Full` hands
     /// the message back.
     fn try_receive(&mut self, message: Message) -> Result<(), ReceiveError>;

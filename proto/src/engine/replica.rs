@@ -210,6 +210,12 @@ impl Replica {
         (self.version, self.durable_version)
     }
 
+    /// Whether a commit of what is not durable yet would change anything here: somebody waits for an
+    /// ack, or frames wait at its gate.
+    pub fn awaits_commit(&self) -> bool {
+        self.durable_version < self.version && !(self.gated.is_empty() && self.probing.is_empty())
+    }
+
     /// The sessions that the replica serves.
     pub fn session_count(&self) -> usize {
         self.sessions.len()

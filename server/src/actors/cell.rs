@@ -22,7 +22,7 @@ use super::placement::Placement;
 use super::wakes::wake_soon;
 use crate::bus::{Event, Listener};
 use crate::outbox::Outbox;
-use crate::session::{EncodeFrame, Ended, ReceiveError, SessionHandle};
+use crate::session::{EncodeFrame, Ended, ReceiveError, SessionHandle, StartServing};
 use crate::store::Origin;
 
 /// Ranges of structs remembered as harmful; an attacker needs a new client id for each.
@@ -34,6 +34,8 @@ pub(super) struct Slot {
     pub(super) outbox: Arc<Outbox>,
     pub(super) encode: EncodeFrame,
     pub(super) origin: Origin,
+    /// Its socket is served by the thread of the document.
+    pub(super) is_beside: AtomicBool,
 }
 
 /// The lasting part of one document in memory.
@@ -57,6 +59,8 @@ pub(super) struct DocumentCell {
     pub(super) size_bytes: AtomicU64,
     /// The highest version committed, for the current generation.
     committed_version: AtomicU64,
+    /// A commit is news for the actor; otherwise it hears of it in its next turn.
+    awaits_commit: AtomicBool,
     /// An append of this generation was refused by the store: its epoch has ended.
     refused_generation: AtomicU64,
     /// Replacements in a row; cleared once an actor worked for a while.
@@ -84,9 +88,11 @@ impl DocumentCell {
         inbox_bytes_max: usize,
         now_ms: u64,
     ) -> Self {
+        let thread = placement.least_loaded();
+        placement.add(thread);
         Self {
-            thread: placement.index_of(&name),
             name,
+            thread,
             placement,
             inbox: Inbox::new(inbox_bytes_max),
             sessions: Mutex::default(),
@@ -97,6 +103,7 @@ impl DocumentCell {
             touched_ms: AtomicU64::new(now_ms),
             size_bytes: AtomicU64::new(0),
             committed_version: AtomicU64::new(0),
+            awaits_commit: AtomicBool::new(true),
             refused_generation: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             actor_since_ms: AtomicU64::new(0),
@@ -192,6 +199,7 @@ impl DocumentCell {
             return false;
         }
         table.slots.insert(session, Arc::new(slot));
+        self.placement.add(self.thread);
         self.inbox.push_own(Item::Attach(session));
         drop(table);
         self.wake();
@@ -200,8 +208,20 @@ impl DocumentCell {
 
     fn remove_session(&self, session: SessionId, clean: bool) {
         if lock(&self.sessions).slots.remove(&session).is_some() {
+            self.placement.subtract(self.thread, 1);
             self.inbox.push_own(Item::Detach(session, clean));
             self.wake();
+        }
+    }
+
+    /// Ends the sessions whose sockets were served by the document's thread, since it is stuck: their
+    /// peers come back to another. What they said before is in the inbox.
+    pub(super) fn sever_sessions(&self) {
+        for (session, slot) in self.slots() {
+            if slot.is_beside.load(Ordering::Acquire) {
+                slot.outbox.sever();
+                self.remove_session(session, false);
+            }
         }
     }
 
@@ -218,14 +238,27 @@ impl DocumentCell {
     pub(super) fn close(&self) -> Vec<Arc<Slot>> {
         let mut table = lock(&self.sessions);
         table.closed = true;
+        self.placement.subtract(self.thread, table.slots.len());
         table.slots.drain().map(|(_, slot)| slot).collect()
     }
 
     /// Notes a commit of the current generation.
     pub(super) fn note_committed(self: &Arc<Self>, generation: u64, version: u64) {
         if self.generation() == generation {
-            self.committed_version.fetch_max(version, Ordering::AcqRel);
-            wake_soon(self);
+            // In one order with the actor's: either it sees this version, or this its wish.
+            self.committed_version.fetch_max(version, Ordering::SeqCst);
+            if self.awaits_commit.load(Ordering::SeqCst) {
+                wake_soon(self);
+            }
+        }
+    }
+
+    /// For the actor, at the end of a turn in which it knew of commits up to `known_version`: whether
+    /// it has to be woken by the next one.
+    pub(super) fn await_commit(&self, awaits: bool, known_version: u64) {
+        self.awaits_commit.store(awaits, Ordering::SeqCst);
+        if awaits && self.committed_version() > known_version {
+            self.wake();
         }
     }
 
@@ -280,7 +313,13 @@ impl DocumentCell {
     }
 
     pub(super) fn committed_version(&self) -> u64 {
-        self.committed_version.load(Ordering::Acquire)
+        self.committed_version.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for DocumentCell {
+    fn drop(&mut self) {
+        self.placement.subtract(self.thread, 1);
     }
 }
 
@@ -309,6 +348,16 @@ impl CellHandle {
 }
 
 impl SessionHandle for CellHandle {
+    fn serve_beside(self: Box<Self>, start: StartServing) {
+        if let Some(slot) = self.cell.slot(self.session) {
+            slot.is_beside.store(true, Ordering::Release);
+        }
+        // A thread that has ended drops the task, which ends the connection and the session.
+        self.cell.thread_handle().spawn_fn(move || {
+            actix_rt::spawn(start(self));
+        });
+    }
+
     fn try_receive(&mut self, message: Message) -> Result<(), ReceiveError> {
         self.cell
             .inbox

@@ -54,7 +54,7 @@ pub use registry::{QueryError, Registry};
 pub struct DocumentOptions {
     /// What each replica is given.
     pub replica: ReplicaOptions,
-    /// Threads that documents are placed on by the hash of their name.
+    /// Threads that documents are placed on while they are in memory.
     pub threads: usize,
     /// Bytes that peers may queue in front of one document.
     pub mailbox_bytes_max: usize,

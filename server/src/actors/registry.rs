@@ -308,6 +308,7 @@ impl Documents for Registry {
                 outbox: outbox.clone(),
                 encode,
                 origin: origin.clone(),
+                is_beside: AtomicBool::new(false),
             };
             if cell.add_session(session, slot) {
                 return Ok(Box::new(CellHandle {

@@ -74,6 +74,7 @@ fn replace_stuck(registry: &Registry, cells: &[Arc<DocumentCell>], now_ms: u64) 
             continue;
         }
         for cell in cells.iter().filter(|cell| cell.thread() == thread) {
+            cell.sever_sessions();
             registry.start_actor(cell, Suspects::new());
         }
     }

@@ -75,6 +75,10 @@ pub(super) struct Ready {
     slots: HashMap<SessionId, Arc<Slot>>,
     /// The receivers of the last broadcast, resolved.
     live: (Arc<[SessionId]>, Vec<Arc<Slot>>),
+    /// `live` has frames that are not flushed.
+    has_broadcast: bool,
+    /// Others that have.
+    unflushed: Vec<Arc<Slot>>,
     states: StateFrames,
     trim_at_ms: Option<u64>,
     exports: Vec<(u64, Bytes, oneshot::Sender<Bytes>)>,
@@ -109,6 +113,8 @@ impl Ready {
             has_room: true,
             slots: HashMap::new(),
             live: (Arc::from([]), Vec::new()),
+            has_broadcast: false,
+            unflushed: Vec::new(),
             states: StateFrames::default(),
             trim_at_ms: None,
             exports: Vec::new(),
@@ -314,10 +320,19 @@ impl Ready {
             return Some(broken.into());
         }
         self.release_exports();
+        self.await_commit();
         let encoded = u64::try_from(self.replica.size_bytes()).unwrap_or(u64::MAX);
         let resident = RESIDENT_BYTES_MIN + encoded.saturating_mul(RESIDENT_FACTOR);
         self.cell.size_bytes.store(resident, Ordering::Relaxed);
         None
+    }
+
+    /// Says whether the next commit has to wake this document.
+    fn await_commit(&self) {
+        let has_peers = self.subscription().is_some_and(|others| others.has_peers());
+        let awaits =
+            self.replica.awaits_commit() || !self.exports.is_empty() || !self.has_room || has_peers;
+        self.cell.await_commit(awaits, self.replica.versions().1);
     }
 
     fn append(&mut self, version: u64, session: SessionId, update: Bytes) {

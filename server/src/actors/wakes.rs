@@ -1,9 +1,9 @@
 //! Wake-ups of documents, gathered over one round of a thread's event loop.
 //!
-//! A wake-up from another thread makes the scheduler switch to the document's thread at once. If
-//! every socket that has something to say did that, a document would run once a frame, in turns with
-//! the sockets. So what the sockets that are ready now have to say is put into the inboxes first;
-//! then all documents of a thread are woken with one message, and each takes all that waits.
+//! If every socket that has something to say woke its document, a document would run once a frame, in
+//! turns with the sockets. So what the sockets that are ready now have to say is put into the inboxes
+//! first; then the documents of this thread are woken, those of each other thread with one message,
+//! and each takes all that waits.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use actix::{Arbiter, System};
 
 use super::cell::DocumentCell;
+use super::placement::own_index;
 
 /// Cells whose wake-up is claimed and not delivered. Bounded by the documents in memory: each is
 /// here at most once.
@@ -38,8 +39,13 @@ pub(super) fn wake_soon(cell: &Arc<DocumentCell>) {
         gathered.cells.push(cell.clone());
         gathered.flushing.replace(system.id()) != Some(system.id())
     });
-    if is_first {
-        // It is polled behind the tasks that are ready already, and ends with this poll.
+    if !is_first {
+        return;
+    }
+    // Either is polled behind the tasks that are ready already, and ends with this poll.
+    if own_index().is_some() {
+        actix_rt::spawn(async { flush() });
+    } else {
         own_thread.spawn_fn(flush);
     }
 }
@@ -49,20 +55,22 @@ fn flush() {
         gathered.flushing = None;
         std::mem::take(&mut gathered.cells)
     });
-    if let [only] = &cells[..] {
-        return only.deliver_wake();
-    }
+    let own = own_index();
     cells.sort_unstable_by_key(|cell| cell.thread());
     for neighbours in cells.chunk_by(|left, right| left.thread() == right.thread()) {
-        let Some(first) = neighbours.first() else {
-            continue;
-        };
-        let neighbours = neighbours.to_vec();
-        // A thread that is given up before it runs this is replaced with all its documents.
-        first.thread_handle().spawn_fn(move || {
-            for cell in neighbours {
-                cell.deliver_wake();
+        match neighbours {
+            [first, _, ..] if own != Some(first.thread()) => {
+                let neighbours = neighbours.to_vec();
+                // A thread that is given up before it runs this is replaced with all its documents.
+                first.thread_handle().spawn_fn(move || deliver(&neighbours));
             }
-        });
+            _ => deliver(neighbours),
+        }
+    }
+}
+
+fn deliver(cells: &[Arc<DocumentCell>]) {
+    for cell in cells {
+        cell.deliver_wake();
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use driftless_proto::engine::CloseReason;
 use metrics::{Gauge, gauge};
+use tokio::sync::Notify;
 
 use crate::metrics::CONNECTIONS;
 use crate::outbox::Outbox;
@@ -41,6 +42,8 @@ pub(super) struct Connections {
     total_max: usize,
     per_address_max: usize,
     open: Mutex<Open>,
+    /// The last connection ended.
+    emptied: Notify,
     gauge: Gauge,
 }
 
@@ -67,6 +70,7 @@ impl Connections {
             total_max,
             per_address_max,
             open: Mutex::default(),
+            emptied: Notify::new(),
             gauge,
         })
     }
@@ -126,6 +130,31 @@ impl Connections {
         }
     }
 
+    /// Resolves when no connection is open.
+    pub(super) async fn wait_gone(&self) {
+        loop {
+            let mut emptied = std::pin::pin!(self.emptied.notified());
+            // Listening before looking: the last one may leave in between.
+            emptied.as_mut().enable();
+            if self.lock().outboxes.is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Cuts all connections without a word.
+    pub(super) fn sever_all(&self) {
+        let outboxes: Vec<Arc<Outbox>> = {
+            let mut open = self.lock();
+            open.shutting_down = true;
+            open.outboxes.values().cloned().collect()
+        };
+        for outbox in outboxes {
+            outbox.sever();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,7 +170,11 @@ impl Drop for Connection {
                 open.per_address.remove(&self.address);
             }
         }
+        let is_last = open.outboxes.is_empty();
         drop(open);
+        if is_last {
+            self.connections.emptied.notify_waiters();
+        }
         self.connections.gauge.decrement(1.0);
     }
 }

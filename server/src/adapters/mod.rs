@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub use self::websocket::Dialect;
 const LISTEN_BACKLOG: u32 = 8_192;
 /// Connections a thread may have for plain HTTP, beyond those counted by `connections_max`.
 const HTTP_CONNECTIONS_MAX: usize = 1_024;
+/// How long connections that were cut may take to notice.
+const SEVERED_TIMEOUT: Duration = Duration::from_secs(1);
 /// Of the time for a graceful stop, goodbyes are spread over at most this share.
 const GOODBYE_SHARE: u64 = 3;
 
@@ -52,7 +55,7 @@ const GOODBYE_SHARE: u64 = 3;
 pub struct AdapterOptions {
     /// Address to listen at; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Threads that read and write sockets.
+    /// Threads that accept connections and speak HTTP.
     pub workers: usize,
     /// Web origins whose pages may connect, as browsers write them, besides localhost and the
     /// server's own host.
@@ -129,6 +132,34 @@ struct Edge {
 /// A connection that left HTTP; done when it is closed.
 type Running = Pin<Box<dyn Future<Output = ()>>>;
 
+/// A stream that can leave the thread it was accepted on.
+trait Movable: AsyncRead + AsyncWrite + AsRawFd + Unpin + Sized + 'static {
+    /// What is written to its descriptor is what the peer reads: nothing encrypts in between.
+    const IS_PLAIN: bool;
+
+    /// It between two threads.
+    type Moving: AsRawFd + Send;
+
+    /// Takes it off this thread's event loop.
+    fn depart(self) -> io::Result<Self::Moving>;
+
+    /// Puts it on this thread's event loop.
+    fn arrive(moving: Self::Moving) -> io::Result<Self>;
+}
+
+impl Movable for TcpStream {
+    const IS_PLAIN: bool = true;
+    type Moving = std::net::TcpStream;
+
+    fn depart(self) -> io::Result<Self::Moving> {
+        self.into_std()
+    }
+
+    fn arrive(moving: Self::Moving) -> io::Result<Self> {
+        Self::from_std(moving)
+    }
+}
+
 /// Takes a stream out of HTTP.
 type Upgrade<I> = Box<dyn Fn(&Request, Framed<I, Codec>) -> Running>;
 
@@ -140,7 +171,7 @@ struct Door<I> {
 }
 
 /// All doors, one line each.
-fn doors<I: AsyncRead + AsyncWrite + Unpin + 'static>(edge: &Arc<Edge>) -> Vec<Door<I>> {
+fn doors<I: Movable>(edge: &Arc<Edge>) -> Vec<Door<I>> {
     vec![door::<I, YWebSocket>(ywebsocket::PATH_PREFIX, edge)]
 }
 
@@ -152,6 +183,7 @@ pub struct Server {
     task: JoinHandle<io::Result<()>>,
     connections: Arc<Connections>,
     goodbye_ms_max: u64,
+    shutdown_timeout: Duration,
 }
 
 /// Starts to listen, and to serve on threads of its own. Must be called inside a tokio runtime, and
@@ -162,6 +194,7 @@ pub fn serve(options: AdapterOptions, behind: Behind, clock: Clock) -> io::Resul
     let listener = listen(options.listen)?;
     let address = listener.local_addr()?;
     let goodbye_ms_max = options.shutdown_timeout_ms / GOODBYE_SHARE;
+    let shutdown_timeout = Duration::from_millis(options.shutdown_timeout_ms);
     let edge = Arc::new(Edge {
         clock,
         documents: behind.documents.clone(),
@@ -177,6 +210,7 @@ pub fn serve(options: AdapterOptions, behind: Behind, clock: Clock) -> io::Resul
         task,
         connections,
         goodbye_ms_max,
+        shutdown_timeout,
     })
 }
 
@@ -273,7 +307,19 @@ impl Server {
     /// sent before they heard it, and returns when all are gone or the time is up.
     pub async fn stop(mut self) -> io::Result<()> {
         let stopped = self.handle.stop(true);
-        let ((), ()) = tokio::join!(self.connections.say_goodbye(self.goodbye_ms_max), stopped);
+        let farewell = async {
+            self.connections.say_goodbye(self.goodbye_ms_max).await;
+            self.connections.wait_gone().await;
+        };
+        let (in_time, ()) = tokio::join!(
+            tokio::time::timeout(self.shutdown_timeout, farewell),
+            stopped
+        );
+        if in_time.is_err() {
+            self.connections.sever_all();
+            // They end with their next poll, unless their thread is stuck.
+            let _ = tokio::time::timeout(SEVERED_TIMEOUT, self.connections.wait_gone()).await;
+        }
         (&mut self.task)
             .await
             .unwrap_or_else(|error| Err(io::Error::other(error)))
@@ -282,6 +328,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.connections.sever_all();
         self.task.abort();
     }
 }

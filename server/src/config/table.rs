@@ -150,16 +150,16 @@ settings! {
     }
     "Threads" {
         "document_threads" as document_threads: Count -> u64 [1, 256] = Preset::Cores { max: 8 },
-            "Threads that run documents; each document lives on one.";
+            "Threads that run documents and their sockets; each document lives on one.";
         "http_workers" as http_workers: Count -> u64 [1, 256] = Preset::Cores { max: 8 },
-            "Threads that read and write sockets.";
+            "Threads that accept connections and answer HTTP.";
         "load_concurrency" as load_concurrency: Count -> u64 [1, 256] = Preset::Fixed("8"),
             "Documents that are loaded from the store at a time; the others wait, so that a rush \
              of joins does not fill the memory.";
     }
     "Times" {
         "commit_linger_ms" as commit_linger_ms: Milliseconds -> u64 [0, 2] = Preset::Fixed("2ms"),
-            "The least time from the beginning of a commit to that of the next, in which edits \
+            "The least time from the end of a commit to the beginning of the next, in which edits \
              gather. The first edit after a quiet time waits for nothing.";
         "keepalive_ms" as keepalive_ms: Milliseconds -> u64 [1_000, 29_000] = Preset::Fixed("20s"),
             "How often a quiet connection is sent something. y-websocket clients reconnect after \

@@ -1,5 +1,6 @@
 //! Panics and stalls on demand: one bad document hurts nobody else.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use driftless::store::committer::CommitterOptions;
 use driftless::store::faulty::FaultyStore;
 use driftless::store::{Store, StoreError};
 use driftless_proto::engine::CloseReason;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::house::{House, in_system, name, options};
 use crate::peer::Peer;
@@ -77,6 +80,52 @@ fn a_stuck_document_loses_its_thread_and_the_others_move() {
         assert_eq!(house.registry.abandoned_threads(), 1);
         assert_eq!((ada.closed, ben.closed), (None, None));
     });
+}
+
+#[test]
+fn sockets_on_a_stuck_thread_are_cut_and_find_their_documents_again() {
+    in_system(async {
+        let mut options = options();
+        options.threads = 1;
+        let house = House::open(options).await;
+        let door = house.open_door();
+        let (mut stuck, mut other) = (
+            join_by_socket(door.address(), "stuck").await,
+            join_by_socket(door.address(), "other").await,
+        );
+        house
+            .registry
+            .harm(&name("stuck"), Fault::Stall { for_ms: 30_000 });
+        for socket in [&mut stuck, &mut other] {
+            let mut rest = Vec::new();
+            // A reset is as good an end.
+            let _ = socket.read_to_end(&mut rest).await;
+        }
+        for document in ["stuck", "other"] {
+            join_by_socket(door.address(), document).await;
+            assert_eq!(house.registry.session_count(&name(document)), Some(1));
+        }
+        assert_eq!(house.registry.abandoned_threads(), 1);
+    });
+}
+
+/// Opens a socket, asks for the state, and waits for an answer.
+async fn join_by_socket(address: SocketAddr, document: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "GET /ws/{document} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let step1 = [0x82, 0x84, 0, 0, 0, 0, 0, 0, 1, 0];
+    stream.write_all(&step1).await.unwrap();
+    let step2 = [0x82, 5, 0, 1, 2, 0, 0];
+    let mut heard = Vec::new();
+    while !heard.ends_with(&step2) {
+        assert!(stream.read_buf(&mut heard).await.unwrap() > 0, "{heard:?}");
+    }
+    stream
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use driftless::actors::{DocumentOptions, Registry};
+#[cfg(feature = "fault-injection")]
+use driftless::adapters;
 use driftless::admin::live::LiveOperations;
 use driftless::admin::stored::StoredOperations;
 use driftless::bus::Bus;
@@ -22,6 +24,19 @@ pub(crate) struct House {
     pub(crate) committer: Committer,
     pub(crate) store: Arc<SqliteStore>,
     folder: Arc<TempDir>,
+}
+
+#[cfg(feature = "fault-injection")]
+struct AlwaysReady;
+
+#[cfg(feature = "fault-injection")]
+impl adapters::http::Readiness for AlwaysReady {
+    fn report(&self) -> adapters::http::ReadinessReport {
+        adapters::http::ReadinessReport {
+            is_ready: true,
+            details: serde_json::Value::Null,
+        }
+    }
 }
 
 /// Options for tests: short times, small bounds.
@@ -102,6 +117,21 @@ impl House {
             store,
             folder,
         }
+    }
+
+    /// A door to the documents, at a free port.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn open_door(&self) -> adapters::Server {
+        let behind = adapters::Behind {
+            documents: Arc::new(self.registry.clone()),
+            readiness: Arc::new(AlwaysReady),
+            metrics: None,
+        };
+        let options = adapters::AdapterOptions {
+            listen: ([127, 0, 0, 1], 0).into(),
+            ..adapters::AdapterOptions::default()
+        };
+        adapters::serve(options, behind, Clock::start()).unwrap()
     }
 
     /// What an operator does with the documents.

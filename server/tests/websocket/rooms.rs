@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use driftless::outbox::{Outbox, PushResult};
 use driftless::session::{
     AttachError, AttachRequest, Documents, EncodeFrame, Ended, ReceiveError, SessionHandle,
+    StartServing,
 };
 use driftless_proto::wire::{Message, Outbound};
 
@@ -79,7 +80,9 @@ impl State {
                     (member.encode)(&message, &mut into);
                     into.freeze()
                 });
-                member.outbox.push(frame.clone())
+                let result = member.outbox.push(frame.clone());
+                member.outbox.flush(0);
+                result
             })
             .collect()
     }
@@ -133,6 +136,15 @@ impl Session {
 }
 
 impl SessionHandle for Session {
+    fn serve_beside(self: Box<Self>, start: StartServing) {
+        // As documents do, a session outlives the threads that accept connections.
+        std::thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build().unwrap();
+            runtime.block_on(async { start(self).await });
+        });
+    }
+
     fn try_receive(&mut self, message: Message) -> Result<(), ReceiveError> {
         let mut state = self.rooms.state();
         if state.full {

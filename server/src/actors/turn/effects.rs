@@ -10,7 +10,7 @@ use super::super::document::Suspects;
 use super::super::frames::BroadcastFrames;
 use super::{Ready, TurnEnd};
 use crate::metrics;
-use crate::outbox::PushResult;
+use crate::outbox::{PushResult, Written};
 
 /// How long encodings made for joiners are kept for the next one.
 const ENCODINGS_KEPT_MS: u64 = 5_000;
@@ -49,7 +49,7 @@ impl Ready {
                     except,
                     message,
                 } => {
-                    self.broadcast(relay, &to, except, &message, &mut overflows);
+                    self.broadcast(now_ms, relay, &to, except, &message, &mut overflows);
                 }
                 Effect::Append {
                     version,
@@ -68,13 +68,36 @@ impl Ready {
                         slot.outbox.close(reason);
                     }
                 }
-                Effect::Poisoned { suspects } => return Err(Broken::Poisoned(suspects.into())),
-                Effect::Diverged => return Err(Broken::Diverged),
+                Effect::Poisoned { suspects } => {
+                    self.flush_all(now_ms);
+                    return Err(Broken::Poisoned(suspects.into()));
+                }
+                Effect::Diverged => {
+                    self.flush_all(now_ms);
+                    return Err(Broken::Diverged);
+                }
                 Effect::Observed(observation) => observe(observation),
             }
         }
         self.effects = effects;
+        self.flush_all(now_ms);
         Ok(overflows)
+    }
+
+    /// Lets go of the frames of all sessions that were sent any.
+    fn flush_all(&mut self, now_ms: u64) {
+        let mut written = Written::default();
+        let broadcast = std::mem::take(&mut self.has_broadcast);
+        let live = self.live.1.iter().filter(|_| broadcast);
+        for slot in live.chain(&self.unflushed) {
+            let more = slot.outbox.flush(now_ms);
+            written.bytes += more.bytes;
+            written.frames += more.frames;
+        }
+        self.unflushed.clear();
+        if written.bytes > 0 {
+            metrics::sent(written);
+        }
     }
 
     fn send(
@@ -95,10 +118,12 @@ impl Ready {
         if slot.outbox.push(frame) == PushResult::Full {
             overflows.entry(to).or_insert(missed);
         }
+        self.unflushed.push(slot.clone());
     }
 
     fn broadcast(
         &mut self,
+        now_ms: u64,
         relay: u64,
         to: &Arc<[SessionId]>,
         except: Option<SessionId>,
@@ -111,8 +136,10 @@ impl Ready {
             let Some(slots) = slots.collect::<Option<Vec<_>>>() else {
                 return self.broadcast_one_by_one(relay, to, except, message, overflows);
             };
+            self.flush_all(now_ms);
             self.live = (to.clone(), slots);
         }
+        self.has_broadcast = true;
         let mut frames = BroadcastFrames::default();
         let mut delivered = 0;
         for (id, slot) in to.iter().zip(&self.live.1) {
@@ -139,11 +166,13 @@ impl Ready {
     ) {
         let mut frames = BroadcastFrames::default();
         for id in to.iter().filter(|id| Some(**id) != except) {
-            if let Some(slot) = self.slots.get(id)
-                && slot.outbox.push(frames.get(slot.encode, message)) == PushResult::Full
-            {
+            let Some(slot) = self.slots.get(id) else {
+                continue;
+            };
+            if slot.outbox.push(frames.get(slot.encode, message)) == PushResult::Full {
                 overflows.entry(*id).or_insert(Missed::Relay(relay));
             }
+            self.unflushed.push(slot.clone());
         }
     }
 }

@@ -70,7 +70,7 @@ impl Liveness {
 
     /// Bytes were taken by the peer's side of the connection.
     pub(super) fn said(&mut self, now_ms: u64) {
-        self.said_ms = now_ms;
+        self.said_ms = self.said_ms.max(now_ms);
     }
 
     /// A ping was queued.

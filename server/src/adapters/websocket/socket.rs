@@ -28,6 +28,7 @@ use super::input::{Delivered, Input};
 use super::liveness::{Due, Liveness, Situation};
 use super::writer::FrameWriter;
 use super::{Dialect, SocketContext};
+use crate::adapters::Movable;
 use crate::adapters::connections::Connection;
 use crate::outbox::{Outbox, Taken};
 use crate::session::SessionHandle;
@@ -77,7 +78,7 @@ pub(super) struct Socket<I, D: Dialect> {
 
 impl<I, D> Socket<I, D>
 where
-    I: AsyncRead + AsyncWrite + Unpin,
+    I: Movable,
     D: Dialect,
 {
     /// A socket on an accepted stream. `unsent` (the handshake's answer) goes out first, `unread`
@@ -91,6 +92,7 @@ where
         unread: &[u8],
     ) -> Self {
         let now_ms = context.clock.now_ms();
+        outbox.set_stream(Some(io.as_raw_fd()));
         let mut input = Input::new(context.frame_bytes_max);
         input.feed(unread);
         let mut writer = FrameWriter::default();
@@ -117,11 +119,20 @@ where
         }
     }
 
-    /// Gives the socket the session its messages are for.
+    /// Gives the socket the session its messages are for, on the thread that it stays on.
     pub(super) fn attach(&mut self, session: Box<dyn SessionHandle>) {
         self.session = Some(session);
+        if I::IS_PLAIN {
+            self.outbox.allow_direct_writes();
+        }
     }
+}
 
+impl<I, D> Socket<I, D>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+    D: Dialect,
+{
     /// One step of the incoming half; true when there may be another.
     fn poll_input(&mut self, cx: &mut Context<'_>, now_ms: u64) -> bool {
         if let Some(session) = &mut self.session {
@@ -202,10 +213,14 @@ where
         match self.writer.poll_write(Pin::new(&mut self.io), cx) {
             Poll::Pending => {
                 self.situation.write_blocked = true;
+                self.outbox.unpark();
                 false
             }
             Poll::Ready(Ok(written)) => {
                 self.situation.write_blocked = false;
+                if !self.writer.is_empty() {
+                    self.outbox.unpark();
+                }
                 self.liveness.said(now_ms);
                 self.context.sent_bytes.increment(written.bytes as u64);
                 self.context.sent_frames.increment(written.frames as u64);
@@ -239,6 +254,9 @@ where
 
     /// Does what is due, or arms the timer; true when something was done.
     fn poll_timer(&mut self, cx: &mut Context<'_>, now_ms: u64) -> bool {
+        if self.armed_ms <= now_ms {
+            self.liveness.said(self.outbox.flushed_ms());
+        }
         let due_ms = match self.liveness.due(now_ms, self.situation) {
             Due::At(due_ms) => due_ms,
             due => {
@@ -294,6 +312,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let socket = self.get_mut();
+        if socket.outbox.is_severed() {
+            return Poll::Ready(());
+        }
+        if let Some(rest) = socket.outbox.take_rest() {
+            socket.writer.frames.push_front(rest);
+        }
         for _ in 0..TURNS_PER_WAKE {
             let now_ms = socket.context.clock.now_ms();
             let read = socket.poll_input(cx, now_ms);
@@ -316,8 +340,9 @@ where
 
 impl<I, D: Dialect> Drop for Socket<I, D> {
     /// However it ends, the document must not go on queueing; a session that is still here is
-    /// dropped, which detaches it as not clean.
+    /// dropped, which detaches it as not clean. The stream is closed after this.
     fn drop(&mut self) {
         self.outbox.abandon();
+        self.outbox.set_stream(None);
     }
 }

@@ -7,6 +7,7 @@
 
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use super::socket::Socket;
 use super::{Dialect, SocketContext, encode_frame};
 use crate::adapters::connections::{Connection, TooMany};
 use crate::adapters::http::set_plain_text;
-use crate::adapters::{Door, Edge, Running, origin};
+use crate::adapters::{Door, Edge, Movable, Running, origin};
 use crate::error::Refusal;
 use crate::metrics;
 use crate::outbox::Outbox;
@@ -36,9 +37,12 @@ use crate::store::Origin;
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// A door at which this dialect is spoken; the document's name is the raw path behind the prefix.
+///
+/// The socket's task runs on the thread of its document; a peer that is refused stays on the thread
+/// that accepted it.
 pub(in crate::adapters) fn door<I, D>(path_prefix: &'static str, edge: &Arc<Edge>) -> Door<I>
 where
-    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    I: Movable,
     D: Dialect + Unpin,
     D::Messages: Unpin,
 {
@@ -60,15 +64,32 @@ where
             .strip_prefix(path_prefix)
             .unwrap_or_default();
         let attached = attach::<D>(&edge, head, raw_name, outbox.clone());
-        let (unsent, unread) = (stream.unsent, stream.unread);
+        let Stream { io, unsent, unread } = stream;
         let context = context.clone();
-        let mut socket =
-            Socket::<I, D>::new(stream.io, context, outbox, connection, unsent, &unread);
         match attached {
-            Ok(session) => socket.attach(session),
-            Err(refusal) => socket.refuse(&refusal),
+            Err(refusal) => {
+                let mut socket =
+                    Socket::<I, D>::new(io, context, outbox, connection, unsent, &unread);
+                socket.refuse(&refusal);
+                Box::pin(socket)
+            }
+            Ok(session) => {
+                // A stream that cannot be moved is broken: it is closed here, and the session with
+                // it.
+                if let Ok(mut moving) = Moving::depart(io, &outbox) {
+                    session.serve_beside(Box::new(move |session| {
+                        let Some(io) = moving.arrive() else {
+                            return Box::pin(async {});
+                        };
+                        let mut socket =
+                            Socket::<I, D>::new(io, context, outbox, connection, unsent, &unread);
+                        socket.attach(session);
+                        Box::pin(socket)
+                    }));
+                }
+                Box::pin(async {})
+            }
         }
-        Box::pin(socket)
     };
     Door {
         path_prefix,
@@ -177,6 +198,37 @@ where
         unsent: parts.write_buf.freeze(),
         unread: parts.read_buf.freeze(),
     })
+}
+
+/// A stream between two threads, known to its outbox all the way.
+struct Moving<I: Movable> {
+    stream: Option<I::Moving>,
+    outbox: Arc<Outbox>,
+}
+
+impl<I: Movable> Moving<I> {
+    fn depart(io: I, outbox: &Arc<Outbox>) -> std::io::Result<Self> {
+        let stream = io.depart()?;
+        outbox.set_stream(Some(stream.as_raw_fd()));
+        Ok(Self {
+            stream: Some(stream),
+            outbox: outbox.clone(),
+        })
+    }
+
+    /// `None` when this thread cannot take it, which closes it.
+    fn arrive(&mut self) -> Option<I> {
+        self.outbox.set_stream(None);
+        I::arrive(self.stream.take()?).ok()
+    }
+}
+
+impl<I: Movable> Drop for Moving<I> {
+    fn drop(&mut self) {
+        if self.stream.is_some() {
+            self.outbox.set_stream(None);
+        }
+    }
 }
 
 /// An answer by HTTP instead of an upgrade.

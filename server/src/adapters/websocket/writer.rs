@@ -13,6 +13,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
+use crate::outbox::Written;
+
 /// Frames up to this many bytes are copied together.
 const SMALL_BYTES_MAX: usize = 2 * 1024;
 /// Bytes that are gathered for one write, per thread.
@@ -31,14 +33,6 @@ pub(super) struct FrameWriter {
     pub(super) frames: VecDeque<Bytes>,
     /// Bytes of the first frame that are written already.
     offset: usize,
-}
-
-/// What one write achieved.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Written {
-    pub(super) bytes: usize,
-    /// Frames of which the last byte was written.
-    pub(super) frames: usize,
 }
 
 impl FrameWriter {

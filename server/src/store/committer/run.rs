@@ -32,7 +32,6 @@ pub(super) async fn run(shared: Arc<Shared>, store: Arc<dyn Store>, options: Com
     let linger = options.linger.min(LINGER_MAX);
     let mut not_before = Instant::now();
     while let Some(pending) = shared.next_batch(not_before).await {
-        not_before = Instant::now() + linger;
         let mut parts = vec![pending.into_iter().collect::<Batch>()];
         while let Some(part) = parts.pop() {
             match commit_until_settled(&shared, &*store, &options, &part.appends).await {
@@ -44,6 +43,7 @@ pub(super) async fn run(shared: Arc<Shared>, store: Arc<dyn Store>, options: Com
                 },
             }
         }
+        not_before = Instant::now() + linger;
         if let Err(error) = guarded(store.after_commit()).await {
             metrics::commit_failed(error.kind());
             tracing::warn!(%error, "the work that follows commits failed; it is tried again later");

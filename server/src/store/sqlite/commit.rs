@@ -33,14 +33,11 @@ static BEGIN_AND_SELECT: LazyLock<RowStatement> = LazyLock::new(|| {
 });
 static INSERT_DOCUMENTS: LazyLock<RowStatement> =
     LazyLock::new(|| RowStatement::new("INSERT INTO documents (name) VALUES ", "(?)", ""));
-// A repeated id ends the whole transaction: without the need to undo one statement alone, SQLite
-// keeps no journal of the pages that it touches.
-static INSERT_APPENDS: LazyLock<RowStatement> = LazyLock::new(|| insert_appends_after(""));
+static INSERT_APPENDS: LazyLock<RowStatement> = LazyLock::new(|| insert_appends_between("", ""));
 static BEGIN_AND_INSERT: LazyLock<RowStatement> =
-    LazyLock::new(|| insert_appends_after("BEGIN IMMEDIATE; "));
-static UPDATE_DOCUMENTS: LazyLock<RowStatement> = LazyLock::new(|| update_documents_and(""));
-static UPDATE_AND_COMMIT: LazyLock<RowStatement> =
-    LazyLock::new(|| update_documents_and("; COMMIT"));
+    LazyLock::new(|| insert_appends_between("BEGIN IMMEDIATE; ", ""));
+static INSERT_AND_COMMIT: LazyLock<RowStatement> =
+    LazyLock::new(|| insert_appends_between("", "; COMMIT"));
 
 /// What a committed batch brought.
 #[derive(Debug)]
@@ -88,7 +85,6 @@ impl Remembered {
 struct Target<'a> {
     name: &'a DocumentName,
     row: Option<DocumentRow>,
-    change: Option<Change>,
 }
 
 /// A row of `documents`, as far as commits need it.
@@ -98,13 +94,6 @@ struct DocumentRow {
     epoch: u64,
     head: u64,
     is_quarantined: bool,
-}
-
-/// What the batch adds to a document.
-struct Change {
-    bytes: u64,
-    first_ms: u64,
-    last_ms: u64,
 }
 
 /// A row of `appends` to be written.
@@ -152,10 +141,7 @@ async fn attempt(
     let (outcomes, mut rows) = assign(batch, &target_of, &mut targets, known);
     // In the table's order: the rows of a document go to one page, one after the other.
     rows.sort_unstable_by_key(|row| (row.document_id, row.sequence));
-    insert_appends(connection, &rows, !has_begun).await?;
-    if has_begun || !rows.is_empty() {
-        update_documents_and_commit(connection, &targets).await?;
-    }
+    insert_appends_and_commit(connection, &rows, has_begun).await?;
     remembered.keep(&targets);
     Ok(Committed {
         outcomes,
@@ -180,7 +166,6 @@ fn group<'a>(batch: &'a [Append], remembered: &Remembered) -> (Vec<Target<'a>>, 
                 targets.push(Target {
                     name: &append.document,
                     row: remembered.0.get(&append.document).copied(),
-                    change: None,
                 });
                 targets.len() - 1
             })
@@ -319,13 +304,6 @@ fn assign<'a>(
         if let Some(known) = &mut known {
             known.insert(key, row.head);
         }
-        let change = target.change.get_or_insert(Change {
-            bytes: 0,
-            first_ms: append.time_ms,
-            last_ms: append.time_ms,
-        });
-        change.bytes += append.update.len() as u64;
-        change.last_ms = change.last_ms.max(append.time_ms);
         outcomes.push(CommitOutcome::Committed { sequence: row.head });
         rows.push(NewRow {
             document_id: row.id,
@@ -336,23 +314,36 @@ fn assign<'a>(
     (outcomes, rows)
 }
 
-fn insert_appends_after(before: &str) -> RowStatement {
+/// A repeated id ends the whole transaction: without the need to undo one statement alone, SQLite
+/// keeps no journal of the pages that it touches.
+fn insert_appends_between(before: &str, after: &str) -> RowStatement {
     let insert = format!(
         "{before}INSERT OR ROLLBACK INTO appends (document_id, sequence, id, epoch, identity, door, \
          time_ms, checksum, content) VALUES "
     );
-    RowStatement::new(&insert, "(?,?,?,?,?,?,?,?,?)", "")
+    RowStatement::new(&insert, "(?,?,?,?,?,?,?,?,?)", after)
 }
 
-/// `begins`: in a transaction that it opens, if there is a row.
-async fn insert_appends(
+/// Rows that fit one statement need no transaction around it. A trigger brings the rows of the
+/// documents up to date.
+async fn insert_appends_and_commit(
     connection: &mut SqliteConnection,
     rows: &[NewRow<'_>],
-    mut begins: bool,
+    mut has_begun: bool,
 ) -> Result<(), sqlx::Error> {
+    if rows.is_empty() && has_begun {
+        return end(connection).await;
+    }
+    let mut left = rows.len();
     for (sql, chunk) in INSERT_APPENDS.chunks(rows) {
-        let opening = std::mem::take(&mut begins).then(|| BEGIN_AND_INSERT.of_chunk(chunk));
-        let mut query = sqlx::query(opening.flatten().unwrap_or(sql));
+        left -= chunk.len();
+        let framed = match (has_begun, left) {
+            (true, 0) => INSERT_AND_COMMIT.of_chunk(chunk),
+            (false, 1..) => BEGIN_AND_INSERT.of_chunk(chunk),
+            _ => None,
+        };
+        has_begun = true;
+        let mut query = sqlx::query(framed.unwrap_or(sql));
         for NewRow {
             document_id,
             sequence,
@@ -379,49 +370,6 @@ async fn insert_appends(
                 .bind(append.time_ms as i64)
                 .bind(i64::from(checksum))
                 .bind(&append.update[..]);
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-fn update_documents_and(end: &str) -> RowStatement {
-    let change = format!(
-        ") UPDATE documents SET head = change.head, log_bytes = log_bytes + change.bytes, \
-         oldest_ms = coalesce(oldest_ms, change.first_ms), \
-         changed_ms = max(changed_ms, change.last_ms) \
-         FROM change WHERE documents.id = change.id{end}"
-    );
-    RowStatement::new(
-        "WITH change (id, head, bytes, first_ms, last_ms) AS (VALUES ",
-        "(?,?,?,?,?)",
-        &change,
-    )
-}
-
-async fn update_documents_and_commit(
-    connection: &mut SqliteConnection,
-    targets: &[Target<'_>],
-) -> Result<(), sqlx::Error> {
-    let changes: Vec<(&DocumentRow, &Change)> = targets
-        .iter()
-        .filter_map(|target| target.row.as_ref().zip(target.change.as_ref()))
-        .collect();
-    if changes.is_empty() {
-        return end(connection).await;
-    }
-    let mut left = changes.len();
-    for (sql, chunk) in UPDATE_DOCUMENTS.chunks(&changes) {
-        left -= chunk.len();
-        let last = (left == 0).then(|| UPDATE_AND_COMMIT.of_chunk(chunk));
-        let mut query = sqlx::query(last.flatten().unwrap_or(sql));
-        for (row, change) in chunk {
-            query = query
-                .bind(row.id)
-                .bind(row.head as i64)
-                .bind(change.bytes as i64)
-                .bind(change.first_ms as i64)
-                .bind(change.last_ms as i64);
         }
         query.execute(&mut *connection).await?;
     }
