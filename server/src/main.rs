@@ -6,6 +6,11 @@ use std::process::ExitCode;
 use driftless::app;
 use driftless::cli::{self, Context};
 use driftless::config::environment::ProcessEnvironment;
+use tikv_jemallocator::Jemalloc;
+
+/// Faster than the system's for many small buffers of many threads, and it gives memory back.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let mut context = Context {

@@ -79,6 +79,8 @@ pub(super) struct Ready {
     has_broadcast: bool,
     /// Others that have.
     unflushed: Vec<Arc<Slot>>,
+    /// To be committed.
+    appends: Vec<PendingAppend>,
     states: StateFrames,
     trim_at_ms: Option<u64>,
     exports: Vec<(u64, Bytes, oneshot::Sender<Bytes>)>,
@@ -115,6 +117,7 @@ impl Ready {
             live: (Arc::from([]), Vec::new()),
             has_broadcast: false,
             unflushed: Vec::new(),
+            appends: Vec::new(),
             states: StateFrames::default(),
             trim_at_ms: None,
             exports: Vec::new(),
@@ -350,8 +353,7 @@ impl Ready {
             update,
         };
         let listener = self.listener.clone();
-        // Not taken while the server stops: it is then never acknowledged, and its sender keeps it.
-        self.shared.committer.submit(PendingAppend {
+        self.appends.push(PendingAppend {
             append,
             version,
             listener,

@@ -69,19 +69,30 @@ impl Ready {
                     }
                 }
                 Effect::Poisoned { suspects } => {
-                    self.flush_all(now_ms);
+                    self.let_go(now_ms);
                     return Err(Broken::Poisoned(suspects.into()));
                 }
                 Effect::Diverged => {
-                    self.flush_all(now_ms);
+                    self.let_go(now_ms);
                     return Err(Broken::Diverged);
                 }
                 Effect::Observed(observation) => observe(observation),
             }
         }
         self.effects = effects;
-        self.flush_all(now_ms);
+        self.let_go(now_ms);
         Ok(overflows)
+    }
+
+    /// Writes what sessions were sent, then hands what is to be committed to the committer: its
+    /// threads would otherwise take the processor between two of the writes.
+    fn let_go(&mut self, now_ms: u64) {
+        self.flush_all(now_ms);
+        for append in self.appends.drain(..) {
+            // Not taken while the server stops: it is then never acknowledged, and its sender keeps
+            // it.
+            self.shared.committer.submit(append);
+        }
     }
 
     /// Lets go of the frames of all sessions that were sent any.
