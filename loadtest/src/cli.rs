@@ -65,17 +65,22 @@ pub(crate) enum Scenario {
     Kill9(Kill9),
     /// From an edit to the answer of the save probe (type 102) that covers it.
     Acks(Acks),
+    /// Everyone in one room moves a cursor
+    Cursors(Cursors),
     /// Installs other servers and compares them with this one: writes docs/benchmarks.md.
     Peers(Peers),
     /// A relay without CRDT, checks and storage, for this generator's clients: what bounds a server.
     Relay(Relay),
 }
 
+/// Runs of each question of the comparison.
+pub(crate) const ROUNDS_DEFAULT: usize = 3;
+
 /// The comparison.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Peers {
     /// Runs of each question, of which the median counts; long ones are made once.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = ROUNDS_DEFAULT)]
     pub(crate) rounds: usize,
     /// Only these servers, by name; repeat, or separate by commas.
     #[arg(long, value_delimiter = ',')]
@@ -233,6 +238,28 @@ pub(crate) struct Kill9 {
     /// The server's command (words split at spaces), with a data folder that lasts.
     #[arg(long, value_name = "COMMAND")]
     pub(crate) serve: String,
+}
+
+/// Cursors of one room.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Cursors {
+    #[arg(long, default_value_t = 500)]
+    pub(crate) clients: usize,
+    /// Moves per second of each client.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) rate: f64,
+    /// Clients tell again what they hear of others, as those of y-websocket do.
+    #[arg(long)]
+    pub(crate) resend: bool,
+    /// How long is measured.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) seconds: f64,
+    /// How long the load runs before that.
+    #[arg(long, default_value_t = 2.0)]
+    pub(crate) warmup: f64,
+    /// Seconds to wait for the last moves to be seen.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) patience: f64,
 }
 
 /// Durable acks.

@@ -25,7 +25,7 @@ use clap::Parser;
 use crate::bench::RunError;
 use crate::cli::{Cli, Scenario};
 use crate::report::Report;
-use crate::scenarios::{acks, documents, fanout, idle, kill9, load, storm};
+use crate::scenarios::{acks, cursors, documents, fanout, idle, kill9, load, storm};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -57,6 +57,7 @@ fn run(cli: &Cli) -> Result<Option<Report>, RunError> {
         Scenario::Storm(settings) => storm::run(&cli.common, settings),
         Scenario::Kill9(settings) => kill9::run(&cli.common, settings),
         Scenario::Acks(settings) => acks::run(&cli.common, settings),
+        Scenario::Cursors(settings) => cursors::run(&cli.common, settings),
     };
     report.map(Some)
 }

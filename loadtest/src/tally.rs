@@ -207,7 +207,7 @@ impl Listener for Tally {
             Message::Update(update) => self.count_update(client, update, now_ns, false),
             Message::Step2(update) => self.count_update(client, update, now_ns, true),
             Message::Denied(_) => self.denials += 1,
-            Message::Step1(_) | Message::Saved(_) | Message::Other => {}
+            Message::Step1(_) | Message::Saved(_) | Message::Presence(_) | Message::Other => {}
         }
     }
 

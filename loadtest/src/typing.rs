@@ -160,7 +160,7 @@ impl Typing {
 }
 
 /// Each writer begins at a moment of its own within the first interval.
-fn phases(writers: usize, start_ns: u64, interval_ns: f64) -> Vec<u64> {
+pub(crate) fn phases(writers: usize, start_ns: u64, interval_ns: f64) -> Vec<u64> {
     let phase = |writer: usize| {
         let fraction = (scramble(writer as u64) >> 11) as f64 / (1u64 << 53) as f64;
         start_ns + (fraction * interval_ns) as u64
@@ -170,7 +170,7 @@ fn phases(writers: usize, start_ns: u64, interval_ns: f64) -> Vec<u64> {
 
 /// Which writer's edit is due next.
 #[derive(Debug, Default)]
-struct Schedule {
+pub(crate) struct Schedule {
     /// Writers by the moment of their first edit.
     order: Vec<(u64, usize)>,
     interval_ns: f64,
@@ -178,7 +178,7 @@ struct Schedule {
 }
 
 impl Schedule {
-    fn new(phases: &[u64], interval_ns: f64) -> Self {
+    pub(crate) fn new(phases: &[u64], interval_ns: f64) -> Self {
         let numbered = phases.iter().enumerate();
         let mut order: Vec<(u64, usize)> =
             numbered.map(|(writer, phase)| (*phase, writer)).collect();
@@ -190,7 +190,7 @@ impl Schedule {
         }
     }
 
-    fn next_ns(&self) -> u64 {
+    pub(crate) fn next_ns(&self) -> u64 {
         if self.order.is_empty() {
             return u64::MAX;
         }
@@ -200,7 +200,7 @@ impl Schedule {
     }
 
     /// The next writer and when its edit was due, if that is not after `now_ns`.
-    fn pop(&mut self, now_ns: u64) -> Option<(usize, u64)> {
+    pub(crate) fn pop(&mut self, now_ns: u64) -> Option<(usize, u64)> {
         let due_ns = self.next_ns();
         if due_ns > now_ns {
             return None;

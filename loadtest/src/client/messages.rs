@@ -6,6 +6,7 @@ use super::lib0::{ReadError, Reader, push_bytes, push_number};
 use super::websocket::{BINARY, push_frame};
 
 const SYNC: u64 = 0;
+const PRESENCE: u64 = 1;
 const AUTH: u64 = 2;
 const SAVE_STATUS: u64 = 102;
 
@@ -26,7 +27,9 @@ pub(crate) enum Message<'a> {
     Saved(u64),
     /// The server refused something, in its words.
     Denied(&'a [u8]),
-    /// Presence and unknown types: nothing a load counts.
+    /// Entries of who is here.
+    Presence(&'a [u8]),
+    /// Unknown types: nothing a load counts.
     Other,
 }
 
@@ -50,10 +53,7 @@ pub(crate) fn for_each_message<'a>(
                 _ => return Ok(()),
             },
             SAVE_STATUS => Message::Saved(Reader::new(reader.bytes()?).number()?),
-            1 => {
-                reader.bytes()?;
-                Message::Other
-            }
+            PRESENCE => Message::Presence(reader.bytes()?),
             // An unknown type has an unknown length: the rest of the frame is its own.
             _ => return Ok(()),
         };
@@ -91,6 +91,25 @@ pub(crate) fn push_save_probe(out: &mut Vec<u8>, version: u64) {
     push_frame(out, BINARY, &payload);
 }
 
+/// Appends presence entries of client, clock and state (JSON).
+pub(crate) fn push_entries(out: &mut Vec<u8>, entries: &[(u64, u64, &[u8])]) {
+    push_number(out, entries.len() as u64);
+    for (client, clock, state) in entries {
+        push_number(out, *client);
+        push_number(out, *clock);
+        push_bytes(out, state);
+    }
+}
+
+/// Appends a frame with a presence message.
+pub(crate) fn push_presence(out: &mut Vec<u8>, entries: &[(u64, u64, &[u8])]) {
+    let mut body = Vec::new();
+    push_entries(&mut body, entries);
+    let mut payload = vec![PRESENCE as u8];
+    push_bytes(&mut payload, &body);
+    push_frame(out, BINARY, &payload);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,10 +126,10 @@ mod tests {
         assert_eq!(read(&[0, 1, 2, 0, 0]), [Message::Step2(&[0, 0])]);
         assert_eq!(read(&[2, 0, 2, b'n', b'o']), [Message::Denied(b"no")]);
         assert_eq!(read(&[0x66, 1, 5]), [Message::Saved(5)]);
-        assert_eq!(read(&[1, 1, 0]), [Message::Other]);
+        assert_eq!(read(&[1, 1, 0]), [Message::Presence(&[0])]);
         assert_eq!(
             read(&[0, 0, 1, 0, 1, 1, 0]),
-            [Message::Step1(&[0]), Message::Other]
+            [Message::Step1(&[0]), Message::Presence(&[0])]
         );
     }
 

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::cli::ROUNDS_DEFAULT;
+
 use super::growth::{AXES, Growth, SIZES};
 use super::questions::{Better, Figure, QUESTIONS};
 use super::servers::Server;
@@ -22,16 +24,22 @@ pub(super) fn write(path: &Path, results: &Results) -> std::io::Result<()> {
 fn text(results: &Results, picture: &str) -> String {
     let mut page = String::new();
     let rounds = results.rounds;
+    let rounds_flag = if rounds == ROUNDS_DEFAULT {
+        String::new()
+    } else {
+        format!(" --rounds {rounds}")
+    };
     let _ = write!(
         page,
         "# Benchmarks\n\n\
          One command measures this server beside others and writes this page and its picture:\n\n\
-         ```\ncargo run --release -p loadtest -- peers\n```\n\n\
+         ```\ncargo run --release -p loadtest -- peers{rounds_flag}\n```\n\n\
          Every server runs with its own defaults, pinned to one CPU; the generator has the next one. \
          An *edit* is one typed character, about 25 bytes; a *delivery* is one edit that reaches one \
          client other than its writer, alone or in a merged frame. Latency runs from the moment an \
-         edit was due. Figures are medians of {rounds} rounds in which the servers take turns; idle \
-         connections, documents, the long text and the restart are measured once. Machines differ: \
+         edit was due. Figures are medians of {rounds} rounds (with one: of a single run) in which the \
+         servers take turns; idle connections, documents, the long text, cursors and the restart are \
+         measured once. Machines differ: \
          compare the columns, not the absolute values.\n\n\
          Measured on {}.\n\n![The servers side by side]({picture})\n\n",
         results.machine

@@ -76,8 +76,16 @@ const CPU: Figure = figure(
     Better::Less,
 );
 
+const SERVER_CPU: Figure = figure(
+    "server_cpu_percent",
+    "server CPU",
+    "% of a core",
+    0,
+    Better::Less,
+);
+
 /// The questions, in the order of the page.
-pub(super) const QUESTIONS: [Question; 10] = [
+pub(super) const QUESTIONS: [Question; 12] = [
     Question {
         title: "Typing: 50 rooms × 20 clients, 4 writers × 5 edits/s (19,000 deliveries/s)",
         arguments: &["fanout", "--seconds", "6"],
@@ -221,6 +229,22 @@ pub(super) const QUESTIONS: [Question; 10] = [
                 Better::Less,
             ),
         ],
+    },
+    Question {
+        title: "Cursors: 500 editors of one document, 5 moves/s each",
+        arguments: &["cursors", "--seconds", "6"],
+        starts_server: false,
+        needs: Needs::Documents,
+        once: true,
+        figures: &[P50, P99, SERVER_CPU],
+    },
+    Question {
+        title: "The same, with clients that tell again what they hear (y-websocket's do)",
+        arguments: &["cursors", "--resend", "--seconds", "6"],
+        starts_server: false,
+        needs: Needs::Documents,
+        once: true,
+        figures: &[P50, P99, SERVER_CPU],
     },
     Question {
         title: "A restart under 2,000 clients in 200 rooms",

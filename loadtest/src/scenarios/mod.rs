@@ -1,6 +1,7 @@
 //! One file a scenario: what is loaded, what is counted, what is reported.
 
 pub(crate) mod acks;
+pub(crate) mod cursors;
 pub(crate) mod documents;
 pub(crate) mod fanout;
 pub(crate) mod idle;

@@ -24,6 +24,14 @@ const ENTRIES_MAX: usize = 10_000;
 /// How deep the JSON of an entry may nest; cursors nest three or four levels.
 const NESTING_MAX: usize = 64;
 
+/// Every change told to everyone costs a message a session, so in a large room changes gather: after
+/// so many messages a millisecond passes before the next are sent. Rooms of up to nine hear at once,
+/// and 500 editors who all move their cursors get twenty messages a second each.
+const MESSAGES_PER_MS: u64 = 10;
+
+/// The longest time that changes gather; cursors that move more rarely look as if they jumped.
+const GATHER_MS_MAX: u64 = 100;
+
 /// Bounds and times, see [`super::ReplicaOptions`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PresenceOptions {
@@ -72,6 +80,8 @@ pub(super) struct Presence {
     author: Author,
     /// Moves with every change.
     version: u64,
+    /// When the next changes may be told.
+    tell_at_ms: u64,
     deadline_ms: u64,
 }
 
@@ -84,6 +94,7 @@ impl Presence {
             changed: BTreeSet::new(),
             author: Author::Nobody,
             version: 0,
+            tell_at_ms: 0,
             deadline_ms: u64::MAX,
         }
     }
@@ -260,22 +271,34 @@ impl Presence {
             .unwrap_or(u64::MAX);
     }
 
-    /// When [`Self::tick`] has something to do, in milliseconds; `u64::MAX` for never.
+    /// When there is something to do or to tell, in milliseconds; `u64::MAX` for never.
     pub(super) fn deadline_ms(&self) -> u64 {
-        self.deadline_ms
+        if self.changed.is_empty() {
+            self.deadline_ms
+        } else {
+            self.deadline_ms.min(self.tell_at_ms)
+        }
     }
 
-    /// The changes of this turn, and their author if there was only one.
-    pub(super) fn take_changes(&mut self) -> Option<(Bytes, Option<SessionId>)> {
-        if self.changed.is_empty() {
-            return None;
-        }
+    /// Whether it is time to tell changes.
+    pub(super) fn has_news(&self, now_ms: u64) -> bool {
+        !self.changed.is_empty() && now_ms >= self.tell_at_ms
+    }
+
+    /// The changes, to be told to so many sessions now, and their author if there was only one.
+    pub(super) fn take_changes(
+        &mut self,
+        now_ms: u64,
+        sessions: usize,
+    ) -> (Bytes, Option<SessionId>) {
+        let gather_ms = sessions as u64 / MESSAGES_PER_MS;
+        self.tell_at_ms = now_ms + gather_ms.min(GATHER_MS_MAX);
         let changed = std::mem::take(&mut self.changed);
         let author = match std::mem::replace(&mut self.author, Author::Nobody) {
             Author::One(session) => Some(session),
             Author::Nobody | Author::Many => None,
         };
-        Some((self.encode(changed), author))
+        (self.encode(changed), author)
     }
 
     /// Everyone who is here; `None` when nobody is.

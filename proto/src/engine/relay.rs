@@ -99,11 +99,12 @@ impl Replica {
         }
     }
 
-    pub(super) fn relay_presence(&mut self, effects: &mut Vec<Effect>) {
-        let Some((entries, author)) = self.presence.take_changes() else {
+    pub(super) fn relay_presence(&mut self, now_ms: u64, effects: &mut Vec<Effect>) {
+        if !self.presence.has_news(now_ms) {
             return;
-        };
+        }
         let to = self.live_sessions();
+        let (entries, author) = self.presence.take_changes(now_ms, to.len());
         let version = self.presence.version();
         for session in to.iter() {
             if let Some(peer) = self.sessions.get_mut(session) {

@@ -161,7 +161,7 @@ impl Replica {
             return;
         }
         self.tick(now_ms);
-        self.relay_presence(effects);
+        self.relay_presence(now_ms, effects);
         self.reask_gaps(now_ms, effects);
         if !self.answer_asking(now_ms, effects) {
             return;

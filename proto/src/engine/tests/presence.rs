@@ -51,6 +51,30 @@ fn news_reaches_everyone_but_its_author_and_echoes_nobody() {
 }
 
 #[test]
+fn in_a_large_room_changes_gather_and_none_is_lost() {
+    let mut bench = Bench::new(options());
+    bench.join(1..=100);
+    let effects = bench.turn([say(1, &[(11, 1, HERE)])]);
+    assert_eq!(
+        heard(&effects, 2),
+        [(11, 1, true)],
+        "the first is told at once"
+    );
+    for clock in 2..=4 {
+        let effects = bench.turn([say(1, &[(11, clock, HERE)]), say(2, &[(12, clock, HERE)])]);
+        assert_eq!(heard(&effects, 3), [], "those behind it gather");
+    }
+    let deadline_ms = bench.replica.next_deadline_ms().unwrap();
+    assert_eq!(deadline_ms, bench.now_ms + 100 / 10);
+    bench.now_ms = deadline_ms;
+    let effects = bench.turn([]);
+    assert_eq!(heard(&effects, 3), [(11, 4, true), (12, 4, true)]);
+    assert_eq!(heard(&effects, 1), [(11, 4, true), (12, 4, true)]);
+    let effects = bench.turn([]);
+    assert_eq!(heard(&effects, 3), []);
+}
+
+#[test]
 fn an_echo_makes_nobody_a_carrier() {
     let mut bench = Bench::new(options());
     bench.join([1, 2]);
