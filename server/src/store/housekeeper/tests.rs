@@ -197,6 +197,7 @@ async fn a_document_that_cannot_be_built_stops_no_other() {
 async fn a_deleted_log_is_removed_even_if_the_delete_was_cut_short() {
     let mut bench = Bench::start(BOUNDS).await;
     fill(&*bench.store, "a", 1..=5).await;
+    bench.backend.settle().await;
     let statement = "UPDATE documents SET epoch = 2, epoch_start = head, floor_sequence = head, \
          covered_sequence = head WHERE name = ?1 AND head >= ?2";
     bench.backend.tamper(statement, &name("a"), 5).await;

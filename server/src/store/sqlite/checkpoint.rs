@@ -10,28 +10,20 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::super::StoreError;
 
-/// Each row dirties at most a page of the log, of its index and of the documents: with this many
-/// rows the write-ahead log stays below about 50 MB, and a checkpoint below about 100 ms.
-const ROWS_BETWEEN_CHECKPOINTS: u64 = 4_096;
-
-/// Large updates and snapshots fill the log by their bytes.
+/// The write-ahead log stays below about twice as much, and a checkpoint below about 50 ms.
 const BYTES_BETWEEN_CHECKPOINTS: u64 = 16 << 20;
 
-/// What the write-ahead log holds since the last checkpoint, by our own count.
+/// Bytes that the write-ahead log holds since the last checkpoint, by our own count.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct WalFill {
-    rows: u64,
-    bytes: u64,
-}
+pub(super) struct WalFill(u64);
 
 impl WalFill {
-    pub(super) fn add(&mut self, rows: u64, bytes: u64) {
-        self.rows = self.rows.saturating_add(rows);
-        self.bytes = self.bytes.saturating_add(bytes);
+    pub(super) fn add(&mut self, bytes: u64) {
+        self.0 = self.0.saturating_add(bytes);
     }
 
     pub(super) fn is_due(self) -> bool {
-        self.rows >= ROWS_BETWEEN_CHECKPOINTS || self.bytes >= BYTES_BETWEEN_CHECKPOINTS
+        self.0 >= BYTES_BETWEEN_CHECKPOINTS
     }
 }
 

@@ -11,6 +11,7 @@ use super::super::checksum::AppendRow;
 use super::super::{Append, AppendId, CommitOutcome, StoreError};
 use super::attempts::ATTEMPTS_MAX;
 use super::error::store_error;
+use super::journal::Unsettled;
 use super::rows::RowStatement;
 use super::writer::{LastCommit, begin, end};
 
@@ -33,11 +34,11 @@ static BEGIN_AND_SELECT: LazyLock<RowStatement> = LazyLock::new(|| {
 });
 static INSERT_DOCUMENTS: LazyLock<RowStatement> =
     LazyLock::new(|| RowStatement::new("INSERT INTO documents (name) VALUES ", "(?)", ""));
-static INSERT_APPENDS: LazyLock<RowStatement> = LazyLock::new(|| insert_appends_between("", ""));
+static INSERT_ROWS: LazyLock<RowStatement> = LazyLock::new(|| insert_rows_between("", ""));
 static BEGIN_AND_INSERT: LazyLock<RowStatement> =
-    LazyLock::new(|| insert_appends_between("BEGIN IMMEDIATE; ", ""));
+    LazyLock::new(|| insert_rows_between("BEGIN IMMEDIATE; ", ""));
 static INSERT_AND_COMMIT: LazyLock<RowStatement> =
-    LazyLock::new(|| insert_appends_between("", "; COMMIT"));
+    LazyLock::new(|| insert_rows_between("", "; COMMIT"));
 
 /// What a committed batch brought.
 #[derive(Debug)]
@@ -53,11 +54,11 @@ pub(super) struct Committed {
 /// Ids that are stored already, by document row.
 type KnownIds = HashMap<(i64, AppendId), u64>;
 
-/// Documents whose rows are remembered; past it all are forgotten and read again.
+/// Documents whose rows are remembered; past it all are settled, forgotten and read again.
 const REMEMBERED_MAX: usize = 16_384;
 
-/// The rows of documents that were committed to lately, as they are in the database. Whoever changes
-/// one by other means than a commit has to forget them.
+/// The rows of documents that were committed to lately, as they are once the journal is settled.
+/// Whoever changes one by other means than a commit has to settle it first, and to forget them.
 #[derive(Debug, Default)]
 pub(super) struct Remembered(HashMap<DocumentName, DocumentRow>);
 
@@ -66,14 +67,16 @@ impl Remembered {
         self.0.clear();
     }
 
+    /// True when no more documents should be remembered beside these.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.len() >= REMEMBERED_MAX
+    }
+
     fn keep(&mut self, targets: &[Target<'_>]) {
         for (name, row) in targets.iter().filter_map(|it| Some((it.name, it.row?))) {
             match self.0.get_mut(name) {
                 Some(kept) => *kept = row,
                 None => {
-                    if self.0.len() >= REMEMBERED_MAX {
-                        self.forget();
-                    }
                     self.0.insert(name.clone(), row);
                 }
             }
@@ -96,23 +99,24 @@ struct DocumentRow {
     is_quarantined: bool,
 }
 
-/// A row of `appends` to be written.
+/// A row to be written.
 struct NewRow<'a> {
     document_id: i64,
     sequence: u64,
     append: &'a Append,
 }
 
-/// Stores the batch, each append once, in one transaction.
+/// Stores the batch in the journal, each append once, in one transaction.
 ///
-/// `look_up_ids`: some of it may be stored already, as after a lost reply.
+/// `look_up_ids`: some of it may be stored already, as after a lost reply; the journal is settled.
 pub(super) async fn commit(
     connection: &mut SqliteConnection,
     batch: &[Append],
     look_up_ids: bool,
     remembered: &mut Remembered,
+    unsettled: &Unsettled,
 ) -> Result<Committed, StoreError> {
-    let committed = attempt(connection, batch, look_up_ids, remembered).await;
+    let committed = attempt(connection, batch, look_up_ids, remembered, unsettled).await;
     committed.map_err(|error| {
         remembered.forget();
         store_error(&error)
@@ -124,6 +128,7 @@ async fn attempt(
     batch: &[Append],
     look_up_ids: bool,
     remembered: &mut Remembered,
+    unsettled: &Unsettled,
 ) -> Result<Committed, sqlx::Error> {
     let (mut targets, target_of) = group(batch, remembered);
     let mut has_begun = targets.iter().any(|target| target.row.is_none());
@@ -138,10 +143,11 @@ async fn attempt(
     if let Some(known) = &mut known {
         find_known(connection, &targets, known).await?;
     }
-    let (outcomes, mut rows) = assign(batch, &target_of, &mut targets, known);
-    // In the table's order: the rows of a document go to one page, one after the other.
-    rows.sort_unstable_by_key(|row| (row.document_id, row.sequence));
-    insert_appends_and_commit(connection, &rows, has_begun).await?;
+    let (outcomes, rows) = assign(batch, &target_of, &mut targets, known);
+    // Before they are written: a reader may find one too many in it, never one too few.
+    let documents = targets.iter();
+    unsettled.note(documents.filter_map(|target| Some((target.name, target.row?.id))));
+    insert_and_commit(connection, &rows, has_begun).await?;
     remembered.keep(&targets);
     Ok(Committed {
         outcomes,
@@ -314,19 +320,18 @@ fn assign<'a>(
     (outcomes, rows)
 }
 
-/// A repeated id ends the whole transaction: without the need to undo one statement alone, SQLite
-/// keeps no journal of the pages that it touches.
-fn insert_appends_between(before: &str, after: &str) -> RowStatement {
+/// An error ends the whole transaction: without the need to undo one statement alone, SQLite keeps
+/// no journal of the pages that it touches.
+fn insert_rows_between(before: &str, after: &str) -> RowStatement {
     let insert = format!(
-        "{before}INSERT OR ROLLBACK INTO appends (document_id, sequence, id, epoch, identity, door, \
+        "{before}INSERT OR ROLLBACK INTO journal (document_id, sequence, id, epoch, identity, door, \
          time_ms, checksum, content) VALUES "
     );
     RowStatement::new(&insert, "(?,?,?,?,?,?,?,?,?)", after)
 }
 
-/// Rows that fit one statement need no transaction around it. A trigger brings the rows of the
-/// documents up to date.
-async fn insert_appends_and_commit(
+/// Rows that fit one statement need no transaction around it.
+async fn insert_and_commit(
     connection: &mut SqliteConnection,
     rows: &[NewRow<'_>],
     mut has_begun: bool,
@@ -335,7 +340,7 @@ async fn insert_appends_and_commit(
         return end(connection).await;
     }
     let mut left = rows.len();
-    for (sql, chunk) in INSERT_APPENDS.chunks(rows) {
+    for (sql, chunk) in INSERT_ROWS.chunks(rows) {
         left -= chunk.len();
         let framed = match (has_begun, left) {
             (true, 0) => INSERT_AND_COMMIT.of_chunk(chunk),

@@ -65,10 +65,18 @@ pub(super) async fn list(
     limit: u32,
 ) -> Result<Vec<DocumentSummary>, StoreError> {
     let rows = sqlx::query(
-        "SELECT name, epoch, head, head - floor_sequence, log_bytes - floor_bytes + \
-           (SELECT coalesce(sum(length(state)), 0) FROM snapshots WHERE document_id = documents.id), \
-           changed_ms, quarantine, epoch > 1 AND head = epoch_start \
-         FROM documents WHERE name >= ?1 AND (?2 IS NULL OR name < ?2) ORDER BY name LIMIT ?3",
+        "SELECT name, epoch, newest, newest - floor_sequence, \
+           log_bytes + coalesce(bytes, 0) - floor_bytes + \
+           (SELECT coalesce(sum(length(state)), 0) FROM snapshots WHERE document_id = id), \
+           max(changed_ms, coalesce(written_ms, 0)), quarantine, epoch > 1 AND newest = epoch_start \
+         FROM (SELECT documents.*, coalesce(unmoved.head, documents.head) AS newest, bytes, written_ms \
+           FROM documents LEFT JOIN (SELECT journal.document_id, max(journal.sequence) AS head, \
+               sum(length(journal.content)) AS bytes, max(journal.time_ms) AS written_ms \
+             FROM journal CROSS JOIN documents ON documents.id = journal.document_id \
+             WHERE journal.sequence > documents.head GROUP BY journal.document_id) AS unmoved \
+           ON unmoved.document_id = documents.id \
+           WHERE name >= ?1 AND (?2 IS NULL OR name < ?2) ORDER BY name LIMIT ?3) \
+         ORDER BY name",
     )
     .bind(first_name(prefix, after))
     .bind(behind_prefix(prefix))

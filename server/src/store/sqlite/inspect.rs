@@ -7,9 +7,8 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::super::{Inspection, LogLimits, Repair, Snapshot, SnapshotKind, StoreError};
 use super::error::{is_damage, store_error};
-use super::load::{
-    DocumentRow, document_row, kind_name, number, read_appends, read_snapshot, signed,
-};
+use super::journal::Unsettled;
+use super::load::{DocumentRow, kind_name, number, read_appends, read_row, read_snapshot, signed};
 use super::writer::{begin, end, roll_back};
 
 /// How much log is in memory at once while it is checked.
@@ -44,9 +43,11 @@ struct Readable {
 pub(super) async fn inspect(
     readers: &SqlitePool,
     document: &DocumentName,
+    unsettled: &Unsettled,
 ) -> Result<Inspection, StoreError> {
+    let is_unsettled = unsettled.contains(document);
     let mut transaction = readers.begin().await?;
-    let found = examine(&mut transaction, document).await?;
+    let found = examine(&mut transaction, document, is_unsettled).await?;
     Ok(Inspection {
         epoch: found.row.epoch,
         head: found.row.head,
@@ -92,8 +93,9 @@ pub(super) async fn verify_structure(
 async fn examine(
     connection: &mut SqliteConnection,
     document: &DocumentName,
+    is_unsettled: bool,
 ) -> Result<Examination, StoreError> {
-    let row = document_row(connection, document)
+    let row = read_row(connection, document, is_unsettled)
         .await?
         .ok_or(StoreError::NotFound)?;
     let mut findings = Vec::new();
@@ -208,7 +210,7 @@ pub(super) async fn repair(
     good_until: Option<u64>,
 ) -> Result<Repair, StoreError> {
     begin(connection).await?;
-    let mut found = examine(connection, document).await?;
+    let mut found = examine(connection, document, false).await?;
     let head_before = found.row.head;
     if let (Some(readable), Some(good_until)) = (&mut found.readable, good_until) {
         readable.until = readable.until.min(good_until.max(readable.from));

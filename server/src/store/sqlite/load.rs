@@ -12,6 +12,7 @@ use super::super::{
     StoredAppend,
 };
 use super::error::{is_damage, store_error};
+use super::journal::Unsettled;
 
 /// A row of `documents`, as far as reads need it.
 #[derive(Debug, Clone)]
@@ -23,7 +24,23 @@ pub(super) struct DocumentRow {
     pub(super) floor_sequence: u64,
     pub(super) quarantine: Option<String>,
     pub(super) tombstone: Option<Vec<u8>>,
+    /// Rows of it may wait in the journal; `head` counts them.
+    pub(super) is_unsettled: bool,
 }
+
+/// Appends of a document, from its log alone.
+const SELECT_SETTLED: &str = "SELECT sequence, id, epoch, identity, door, time_ms, checksum, \
+     content FROM appends WHERE document_id = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3";
+
+/// Appends of a document, from its log and behind it from the journal.
+const SELECT_UNSETTLED: &str = "SELECT * FROM ( \
+       SELECT sequence, id, epoch, identity, door, time_ms, checksum, content \
+       FROM appends WHERE document_id = ?1 AND sequence > ?2 \
+       UNION ALL \
+       SELECT sequence, id, epoch, identity, door, time_ms, checksum, content \
+       FROM journal WHERE document_id = ?1 AND sequence > ?2 \
+         AND sequence > (SELECT head FROM documents WHERE id = ?1)) \
+     ORDER BY sequence LIMIT ?3";
 
 /// Appends that were read, and why reading stopped before the end, if it did.
 #[derive(Debug, Default)]
@@ -36,9 +53,11 @@ pub(super) struct ReadAppends {
 pub(super) async fn load(
     readers: &SqlitePool,
     document: &DocumentName,
+    unsettled: &Unsettled,
 ) -> Result<LoadedDocument, StoreError> {
+    let is_unsettled = unsettled.contains(document);
     let mut transaction = readers.begin().await?;
-    let Some(row) = document_row(&mut transaction, document).await? else {
+    let Some(row) = read_row(&mut transaction, document, is_unsettled).await? else {
         return Ok(LoadedDocument {
             epoch: 1,
             head: 0,
@@ -68,15 +87,38 @@ pub(super) async fn read_log(
     document: &DocumentName,
     start: LogStart,
     limits: LogLimits,
+    unsettled: &Unsettled,
 ) -> Result<LogRange, StoreError> {
+    let is_unsettled = unsettled.contains(document);
     let mut transaction = readers.begin().await?;
-    let row = document_row(&mut transaction, document)
+    let row = read_row(&mut transaction, document, is_unsettled)
         .await?
         .ok_or(StoreError::NotFound)?;
     range_of(&mut transaction, document, &row, start, limits).await
 }
 
-/// The document's row, if it exists.
+/// The document's row, if it exists, with what the journal holds of it.
+pub(super) async fn read_row(
+    connection: &mut SqliteConnection,
+    document: &DocumentName,
+    is_unsettled: bool,
+) -> Result<Option<DocumentRow>, StoreError> {
+    let Some(mut row) = document_row(connection, document).await? else {
+        return Ok(None);
+    };
+    if is_unsettled {
+        let newest: Option<i64> =
+            sqlx::query_scalar("SELECT max(sequence) FROM journal WHERE document_id = ?")
+                .bind(row.id)
+                .fetch_one(connection)
+                .await?;
+        row.head = row.head.max(newest.unwrap_or(0) as u64);
+        row.is_unsettled = true;
+    }
+    Ok(Some(row))
+}
+
+/// The row of a document that is settled, if it exists.
 pub(super) async fn document_row(
     connection: &mut SqliteConnection,
     document: &DocumentName,
@@ -99,6 +141,7 @@ pub(super) async fn document_row(
         floor_sequence: number(&row, 4)?,
         quarantine: row.try_get(5)?,
         tombstone: row.try_get(6)?,
+        is_unsettled: false,
     }))
 }
 
@@ -262,14 +305,16 @@ pub(super) async fn read_appends(
     after: u64,
     limits: LogLimits,
 ) -> Result<ReadAppends, StoreError> {
-    let mut rows = sqlx::query(
-        "SELECT sequence, id, epoch, identity, door, time_ms, checksum, content \
-         FROM appends WHERE document_id = ? AND sequence > ? ORDER BY sequence LIMIT ?",
-    )
-    .bind(row.id)
-    .bind(signed(after))
-    .bind(signed(limits.appends_max))
-    .fetch(connection);
+    let statement = if row.is_unsettled {
+        SELECT_UNSETTLED
+    } else {
+        SELECT_SETTLED
+    };
+    let mut rows = sqlx::query(statement)
+        .bind(row.id)
+        .bind(signed(after))
+        .bind(signed(limits.appends_max))
+        .fetch(connection);
     let mut read = ReadAppends::default();
     let (mut last, mut bytes) = (after, 0);
     loop {

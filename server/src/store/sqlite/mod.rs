@@ -6,11 +6,13 @@
 //! (`checkpoint.rs` states the policy).
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use driftless_proto::name::DocumentName;
 use sqlx::sqlite::SqlitePool;
 
 use self::checkpoint::CheckpointMode;
+use self::journal::Unsettled;
 use self::writer::Writer;
 use super::data_folder::DataFolder;
 use super::{
@@ -26,6 +28,7 @@ mod documents;
 mod error;
 mod history;
 mod inspect;
+mod journal;
 mod load;
 mod open;
 mod rows;
@@ -39,6 +42,9 @@ pub(crate) mod tests;
 /// Bytes of a database page; SQLite's default, and what [`Store::reclaim_space`] counts in.
 const PAGE_BYTES: u64 = 4_096;
 
+/// What a trimmed row counts for in the write-ahead log: a few of them share a page.
+const TRIMMED_ROW_BYTES: u64 = 1_024;
+
 /// Rows of a deleted history that one transaction removes: commits wait a few milliseconds at most.
 const DELETE_ROWS_PER_STEP: u32 = 2_000;
 
@@ -48,6 +54,7 @@ pub struct SqliteStore {
     path: PathBuf,
     readers: SqlitePool,
     writer: Writer,
+    unsettled: Arc<Unsettled>,
     // Held for its lock: no other server opens this folder as long as the store lives.
     _folder: DataFolder,
 }
@@ -60,10 +67,12 @@ impl SqliteStore {
     pub async fn open(folder: &DataFolder) -> Result<Self, StoreError> {
         let path = folder.database();
         let readers = open::open(&path).await?;
+        let unsettled = Arc::new(Unsettled::read(&readers).await?);
         Ok(Self {
-            writer: Writer::new(path.clone()),
+            writer: Writer::new(path.clone(), unsettled.clone()),
             path,
             readers,
+            unsettled,
             _folder: folder.clone(),
         })
     }
@@ -77,12 +86,12 @@ impl SqliteStore {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let mut lease = self.writer.lease_beside_commits().await?;
-        let may_repeat = lease.note_attempt(batch);
-        let (connection, remembered) = lease.commit_parts();
-        let result = commit::commit(connection, batch, may_repeat, remembered).await;
+        let mut lease = self.writer.lease_for_commit(batch).await?;
+        let (connection, remembered, may_repeat) = lease.commit_parts();
+        let unsettled = &self.unsettled;
+        let result = commit::commit(connection, batch, may_repeat, remembered, unsettled).await;
         if let Ok(committed) = &result {
-            lease.wal().add(committed.rows, committed.bytes);
+            lease.journaled(committed.rows, committed.bytes);
             if let Some(last) = committed.last {
                 lease.committed(last);
             }
@@ -90,8 +99,13 @@ impl SqliteStore {
         Ok(lease.finish(result)?.outcomes)
     }
 
-    async fn checkpoint_if_due(&self) -> Result<(), StoreError> {
+    /// One step of what is due: a slice of the journal, or else a checkpoint.
+    async fn tidy_up(&self) -> Result<(), StoreError> {
         let mut lease = self.writer.lease_beside_commits().await?;
+        if lease.journal().is_due() {
+            let result = lease.move_slice().await;
+            return lease.finish(result);
+        }
         if !lease.wal().is_due() {
             return lease.finish(Ok::<_, StoreError>(()));
         }
@@ -125,7 +139,7 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn load<'a>(&'a self, document: &'a DocumentName) -> StoreFuture<'a, LoadedDocument> {
-        Box::pin(load::load(&self.readers, document))
+        Box::pin(load::load(&self.readers, document, &self.unsettled))
     }
 
     fn commit<'a>(&'a self, batch: &'a [Append]) -> StoreFuture<'a, Vec<CommitOutcome>> {
@@ -133,7 +147,7 @@ impl Store for SqliteStore {
     }
 
     fn after_commit(&self) -> StoreFuture<'_, ()> {
-        Box::pin(self.checkpoint_if_due())
+        Box::pin(self.tidy_up())
     }
 
     fn save_snapshot<'a>(
@@ -143,8 +157,8 @@ impl Store for SqliteStore {
         snapshot: &'a Snapshot,
     ) -> StoreFuture<'a, bool> {
         Box::pin(async move {
-            let mut lease = self.writer.lease_beside_commits().await?;
-            lease.wal().add(1, snapshot.state.len() as u64);
+            let mut lease = self.writer.lease_for(document).await?;
+            lease.wal().add(snapshot.state.len() as u64);
             let result =
                 history::save_snapshot(&mut lease.connection, document, epoch, snapshot).await;
             lease.finish(result)
@@ -158,8 +172,8 @@ impl Store for SqliteStore {
         snapshot: &'a Snapshot,
     ) -> StoreFuture<'a, bool> {
         Box::pin(async move {
-            let mut lease = self.writer.lease_beside_commits().await?;
-            lease.wal().add(1, snapshot.state.len() as u64);
+            let mut lease = self.writer.lease_for(document).await?;
+            lease.wal().add(snapshot.state.len() as u64);
             let result = history::save_base(&mut lease.connection, document, epoch, snapshot).await;
             lease.finish(result)
         })
@@ -168,7 +182,7 @@ impl Store for SqliteStore {
     fn trim<'a>(&'a self, document: &'a DocumentName, rows_max: u32) -> StoreFuture<'a, bool> {
         Box::pin(async move {
             let mut lease = self.writer.lease_beside_commits().await?;
-            lease.wal().add(u64::from(rows_max), 0);
+            lease.wal().add(u64::from(rows_max) * TRIMMED_ROW_BYTES);
             let result = history::trim(&mut lease.connection, document, rows_max).await;
             lease.finish(result)
         })
@@ -180,7 +194,14 @@ impl Store for SqliteStore {
         start: LogStart,
         limits: LogLimits,
     ) -> StoreFuture<'a, LogRange> {
-        Box::pin(load::read_log(&self.readers, document, start, limits))
+        let unsettled = &self.unsettled;
+        Box::pin(load::read_log(
+            &self.readers,
+            document,
+            start,
+            limits,
+            unsettled,
+        ))
     }
 
     fn scan_stats<'a>(
@@ -188,13 +209,18 @@ impl Store for SqliteStore {
         filter: &'a StatsFilter,
         cursor: u64,
     ) -> StoreFuture<'a, StatsPage> {
-        Box::pin(history::scan_stats(&self.readers, filter, cursor))
+        Box::pin(async move {
+            if !self.unsettled.is_empty() {
+                self.writer.settle().await?;
+            }
+            history::scan_stats(&self.readers, filter, cursor).await
+        })
     }
 
     fn reclaim_space(&self, bytes_max: u64) -> StoreFuture<'_, bool> {
         Box::pin(async move {
             let mut lease = self.writer.lease_beside_commits().await?;
-            lease.wal().add(bytes_max / PAGE_BYTES, bytes_max);
+            lease.wal().add(bytes_max);
             let pages_max = bytes_max / PAGE_BYTES;
             let result = checkpoint::vacuum_step(&mut lease.connection, pages_max).await;
             lease.finish(result)
@@ -227,7 +253,7 @@ impl Store for SqliteStore {
     }
 
     fn inspect<'a>(&'a self, document: &'a DocumentName) -> StoreFuture<'a, Inspection> {
-        Box::pin(inspect::inspect(&self.readers, document))
+        Box::pin(inspect::inspect(&self.readers, document, &self.unsettled))
     }
 
     fn repair<'a>(

@@ -16,7 +16,7 @@ use super::super::StoreError;
 pub(super) const APPLICATION_ID: i64 = 0x4452_4654;
 
 /// The schema this build writes; each migration sets it as SQLite's `user_version`.
-pub(super) const SCHEMA_VERSION: i64 = 2;
+pub(super) const SCHEMA_VERSION: i64 = 3;
 
 /// Reads run beside the writer; more than this many only compete for the disk.
 const READERS_MAX: u32 = 4;

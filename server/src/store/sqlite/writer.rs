@@ -5,7 +5,9 @@
 //! operation opens a new one. So no operation ever meets another's half-open transaction.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use driftless_proto::name::DocumentName;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Mutex, MutexGuard};
@@ -14,6 +16,7 @@ use super::super::{Append, AppendId, StoreError};
 use super::attempts::Attempts;
 use super::checkpoint::{self, CheckpointMode, WalFill};
 use super::commit::Remembered;
+use super::journal::{self, Journal, Unsettled};
 use super::open;
 
 /// The place of the writing connection.
@@ -23,7 +26,7 @@ pub(super) struct Writer {
     slot: Mutex<Slot>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
     connection: Option<SqliteConnection>,
     /// Set after a failed flush: nothing is written until the database was verified.
@@ -33,6 +36,7 @@ struct Slot {
     last_commit: Option<LastCommit>,
     attempts: Attempts,
     remembered: Remembered,
+    journal: Journal,
 }
 
 /// An append that was reported durable; after a failed flush it must still be there.
@@ -47,22 +51,62 @@ pub(super) struct LastCommit {
 #[derive(Debug)]
 pub(super) struct Lease<'a> {
     pub(super) connection: SqliteConnection,
+    may_repeat: bool,
     slot: MutexGuard<'a, Slot>,
 }
 
 impl Writer {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf, unsettled: Arc<Unsettled>) -> Self {
         Self {
             path,
-            slot: Mutex::default(),
+            slot: Mutex::new(Slot {
+                connection: None,
+                must_verify: false,
+                is_closed: false,
+                wal: WalFill::default(),
+                last_commit: None,
+                attempts: Attempts::default(),
+                remembered: Remembered::default(),
+                journal: Journal::new(unsettled),
+            }),
         }
     }
 
-    /// Takes the connection for what may change any row.
+    /// Takes the connection for what may change any row: every append is in its log.
     pub(super) async fn lease(&self) -> Result<Lease<'_>, StoreError> {
-        let mut lease = self.lease_beside_commits().await?;
+        let mut lease = self.lease_beside_commits().await?.settled().await?;
         lease.slot.remembered.forget();
         Ok(lease)
+    }
+
+    /// Takes the connection for what changes nothing that commits remember of documents, but needs
+    /// every append of this document to be in its log.
+    pub(super) async fn lease_for(&self, document: &DocumentName) -> Result<Lease<'_>, StoreError> {
+        let lease = self.lease_beside_commits().await?;
+        if lease.slot.journal.unsettled().contains(document) {
+            return lease.settled().await;
+        }
+        Ok(lease)
+    }
+
+    /// Takes the connection for a commit. What the batch is compared with is in the logs.
+    pub(super) async fn lease_for_commit(&self, batch: &[Append]) -> Result<Lease<'_>, StoreError> {
+        let mut lease = self.lease_beside_commits().await?;
+        lease.may_repeat = lease.slot.attempts.note(batch);
+        if lease.slot.remembered.is_full() {
+            lease = lease.settled().await?;
+            lease.slot.remembered.forget();
+        }
+        if lease.may_repeat {
+            lease = lease.settled().await?;
+        }
+        Ok(lease)
+    }
+
+    /// Puts every append into its log.
+    pub(super) async fn settle(&self) -> Result<(), StoreError> {
+        let lease = self.lease_beside_commits().await?.settled().await?;
+        lease.finish(Ok::<_, StoreError>(()))
     }
 
     /// Waits for the operation before, and takes the connection; opens one if there is none. For
@@ -72,25 +116,30 @@ impl Writer {
         if slot.is_closed {
             return Err(StoreError::Unavailable("the store is closed".to_owned()));
         }
-        let mut connection = match slot.connection.take() {
-            Some(connection) => connection,
-            None => {
-                // Whatever ended the last one, its outcome is not known.
-                slot.remembered.forget();
-                open::open_writer(&self.path).await?
-            }
-        };
+        if let Some(connection) = slot.connection.take() {
+            return Ok(Lease::new(connection, slot));
+        }
+        // Whatever ended the last one, its outcome is not known.
+        slot.remembered.forget();
+        let mut connection = open::open_writer(&self.path).await?;
+        if slot.must_verify {
+            checkpoint::run(&mut connection, CheckpointMode::Truncate).await?;
+            slot.wal = WalFill::default();
+        }
+        slot.journal.settle(&mut connection).await?;
         if slot.must_verify {
             verify(&mut connection, slot.last_commit).await?;
             slot.must_verify = false;
-            slot.wal = WalFill::default();
             tracing::info!("the database was reopened and verified after a failed flush");
         }
-        Ok(Lease { connection, slot })
+        Ok(Lease::new(connection, slot))
     }
 
-    /// Closes the connection for good, with a last checkpoint.
+    /// Closes the connection for good, with every append in its log and a last checkpoint.
     pub(super) async fn close(&self) -> Result<(), StoreError> {
+        if let Err(error) = self.settle().await {
+            tracing::debug!(%error, "the journal stays as it is until the next start");
+        }
         let mut slot = self.slot.lock().await;
         slot.is_closed = true;
         if let Some(connection) = slot.connection.take() {
@@ -108,7 +157,22 @@ impl Writer {
     }
 }
 
-impl Lease<'_> {
+impl<'a> Lease<'a> {
+    fn new(connection: SqliteConnection, slot: MutexGuard<'a, Slot>) -> Self {
+        Self {
+            connection,
+            may_repeat: false,
+            slot,
+        }
+    }
+
+    /// Moves everything from the journal into the logs; the connection is closed if that fails.
+    async fn settled(mut self) -> Result<Lease<'a>, StoreError> {
+        if !self.slot.journal.unsettled().is_empty() {
+            self.slot.journal.settle(&mut self.connection).await?;
+        }
+        Ok(self)
+    }
     /// Ends the operation: the connection goes back if it succeeded, and is closed if not.
     pub(super) fn finish<T, E: Into<StoreError>>(
         self,
@@ -117,6 +181,7 @@ impl Lease<'_> {
         let Self {
             connection,
             mut slot,
+            ..
         } = self;
         match result {
             Ok(value) => {
@@ -131,9 +196,32 @@ impl Lease<'_> {
         }
     }
 
-    /// The connection, and what commits remember of documents.
-    pub(super) fn commit_parts(&mut self) -> (&mut SqliteConnection, &mut Remembered) {
-        (&mut self.connection, &mut self.slot.remembered)
+    /// The connection, what commits remember of documents, and whether any of the batch that it was
+    /// leased for may be stored already.
+    pub(super) fn commit_parts(&mut self) -> (&mut SqliteConnection, &mut Remembered, bool) {
+        (
+            &mut self.connection,
+            &mut self.slot.remembered,
+            self.may_repeat,
+        )
+    }
+
+    /// What waits to be moved into the logs.
+    pub(super) fn journal(&self) -> &Journal {
+        &self.slot.journal
+    }
+
+    /// Notes what a commit wrote.
+    pub(super) fn journaled(&mut self, rows: u64, bytes: u64) {
+        self.slot.journal.add(rows, bytes);
+        self.slot.wal.add(journal::wal_bytes(rows, bytes));
+    }
+
+    /// Moves some documents' rows from the journal into their logs.
+    pub(super) async fn move_slice(&mut self) -> Result<(), StoreError> {
+        let written = self.slot.journal.move_slice(&mut self.connection).await?;
+        self.slot.wal.add(written);
+        Ok(())
     }
 
     /// How much the write-ahead log holds since the last checkpoint.
@@ -146,11 +234,6 @@ impl Lease<'_> {
         self.slot.last_commit = None;
     }
 
-    /// Notes what is about to be committed; true when any of it may be stored already.
-    pub(super) fn note_attempt(&mut self, batch: &[Append]) -> bool {
-        self.slot.attempts.note(batch)
-    }
-
     /// Notes an append that is now durable.
     pub(super) fn committed(&mut self, last: LastCommit) {
         self.slot.last_commit = Some(last);
@@ -159,13 +242,12 @@ impl Lease<'_> {
 
 /// Proves that the disk takes writes again and that what was acknowledged is still there.
 ///
-/// A failed flush may leave pages that the system believes written. The checkpoint writes every
-/// page of the log into the database once more and flushes both; only then is anything trusted.
+/// A failed flush may leave pages that the system believes written. The checkpoint before wrote every
+/// page of the log into the database once more and flushed both; only then is anything trusted.
 async fn verify(
     connection: &mut SqliteConnection,
     last: Option<LastCommit>,
 ) -> Result<(), StoreError> {
-    checkpoint::run(connection, CheckpointMode::Truncate).await?;
     let Some(last) = last else {
         return Ok(());
     };

@@ -15,6 +15,7 @@ use crate::store::{SnapshotKind, Store};
 
 mod backups;
 mod faults;
+mod journal;
 mod opening;
 
 /// A store in a folder of its own that goes with it.
@@ -42,6 +43,11 @@ impl SqliteBackend {
         connection.close().await.unwrap();
     }
 
+    /// Puts every append into its log, where tests look for it.
+    pub(crate) async fn settle(&self) {
+        self.store.writer.settle().await.unwrap();
+    }
+
     pub(crate) async fn raw(&self) -> SqliteConnection {
         super::open::open_writer(self.store.path()).await.unwrap()
     }
@@ -62,12 +68,14 @@ impl Backend for SqliteBackend {
     }
 
     async fn spoil_append(&self, document: &DocumentName, sequence: u64) {
+        self.settle().await;
         let statement = "UPDATE appends SET content = CAST(content || x'00' AS BLOB) \
              WHERE document_id = (SELECT id FROM documents WHERE name = ?1) AND sequence = ?2";
         self.tamper(statement, document, sequence as i64).await;
     }
 
     async fn remove_append(&self, document: &DocumentName, sequence: u64) {
+        self.settle().await;
         let statement = "DELETE FROM appends \
              WHERE document_id = (SELECT id FROM documents WHERE name = ?1) AND sequence = ?2";
         self.tamper(statement, document, sequence as i64).await;

@@ -132,6 +132,7 @@ async fn a_failed_flush_is_verified_before_the_next_write() {
     fill(&*store, "a", 1..=2).await;
     backend.store.writer.pretend_flush_failed().await;
     fill(&*store, "a", 3..=3).await;
+    backend.settle().await;
     backend.store.writer.pretend_flush_failed().await;
     backend
         .tamper(
