@@ -22,6 +22,8 @@ pub const REFUSED: &str = "driftless_refused_total";
 pub const DENIED: &str = "driftless_denied_total";
 /// Sessions that fell behind and were brought up to date.
 pub const RESYNCS: &str = "driftless_resyncs_total";
+/// Joiners that were served from stored bytes, before the replica was built.
+pub const JOINS_SERVED_EARLY: &str = "driftless_joins_served_early_total";
 /// Presence entries without news.
 pub const PRESENCE_ECHOES: &str = "driftless_presence_echoes_total";
 /// Frames handed to sessions by broadcasts.
@@ -104,6 +106,10 @@ pub(crate) fn refused(reason: &'static str) {
 
 pub(crate) fn denied() {
     counter!(DENIED).increment(1);
+}
+
+pub(crate) fn joins_served_early(sessions: usize) {
+    counter!(JOINS_SERVED_EARLY).increment(sessions as u64);
 }
 
 pub(crate) fn resynced() {

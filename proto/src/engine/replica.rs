@@ -72,6 +72,8 @@ pub struct Replica {
     pub(super) turn_relays: Vec<(u64, Vec<Advance>)>,
     /// The sessions that were sent a state, or a part of one, in this turn.
     pub(super) turn_states: BTreeSet<SessionId>,
+    /// Sessions of the first turn that were sent what was loaded, and how far that is.
+    sent_stored: Option<(Arc<StateVector>, Vec<SessionId>)>,
     /// Set after a failure: nothing is touched any more.
     pub(super) dead: bool,
 }
@@ -121,6 +123,7 @@ impl Replica {
             next_relay: 0,
             turn_relays: Vec::new(),
             turn_states: BTreeSet::new(),
+            sent_stored: None,
             dead: false,
         }
     }
@@ -132,6 +135,9 @@ impl Replica {
         }
         match input {
             Input::Attach { session } => self.attach(now_ms, session, effects),
+            Input::SentStored { sessions } => {
+                self.sent_stored = Some((Arc::new(self.state.known.vector.clone()), sessions));
+            }
             Input::Receive { session, message } => self.receive(now_ms, session, message, effects),
             Input::Detach { session, clean } => self.forget(now_ms, session, clean),
             Input::Drained { session } => {
@@ -156,6 +162,7 @@ impl Replica {
         }
         self.turn_relays.clear();
         self.turn_states.clear();
+        self.sent_stored = None;
         self.release_gated(effects);
         if !self.apply_staged(effects) {
             return;
@@ -260,6 +267,10 @@ impl Replica {
             patience_ms,
         });
         peer.presence_version = self.presence.version();
+        let sent_stored = self.sent_stored.as_ref();
+        peer.sent_stored = sent_stored
+            .filter(|(_, sessions)| sessions.contains(&session))
+            .map(|(vector, _)| vector.clone());
         self.sessions.insert(session, peer);
         self.listeners.insert(session);
         self.live = None;

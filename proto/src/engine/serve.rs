@@ -37,7 +37,7 @@ impl Replica {
             };
             let asks_presence = std::mem::take(&mut peer.asked_presence);
             let served = match next_service(peer, now_ms) {
-                Service::State(from) => self.serve_state(session, from, effects),
+                Service::State { from, base } => self.serve_state(session, from, base, effects),
                 Service::Part => {
                     self.serve_part(session, effects);
                     true
@@ -58,18 +58,20 @@ impl Replica {
         true
     }
 
-    /// Sends a peer what it lacks beyond `from`; false when the replica died of it.
+    /// Sends a peer what it lacks beyond `from`; false when the replica died of it. `base`: what it
+    /// is known to have.
     fn serve_state(
         &mut self,
         session: SessionId,
         from: Arc<StateVector>,
+        base: Arc<StateVector>,
         effects: &mut Vec<Effect>,
     ) -> bool {
         let Ok(encoding) = self.state.encode(&from, self.options.chunk_bytes) else {
             return self.die(Vec::new(), effects);
         };
         if let Some(peer) = self.sessions.get_mut(&session) {
-            peer.base = from;
+            peer.base = base;
         }
         if let [whole] = &encoding.parts[..] {
             let message = Outbound::SyncStep2 {
@@ -210,7 +212,10 @@ impl Replica {
 
 /// What a peer that asked is sent next.
 enum Service {
-    State(Arc<StateVector>),
+    State {
+        from: Arc<StateVector>,
+        base: Arc<StateVector>,
+    },
     Part,
     Owed,
     Nothing,
@@ -225,14 +230,20 @@ fn send_presence(to: SessionId, entries: Option<Bytes>, effects: &mut Vec<Effect
 
 fn next_service(peer: &mut Session, now_ms: u64) -> Service {
     if let Some(asked) = peer.asked.take() {
-        return Service::State(Arc::new(asked));
+        let base = Arc::new(asked);
+        let sent = peer.sent_stored.take().filter(|_| base.is_empty());
+        let from = sent.unwrap_or_else(|| base.clone());
+        return Service::State { from, base };
     }
     match &peer.phase {
         Phase::Behind {
             patience_ms: Some(by_ms),
             ..
         } if *by_ms > now_ms => Service::Nothing,
-        Phase::Behind { vector, .. } => Service::State(vector.clone()),
+        Phase::Behind { vector, .. } => Service::State {
+            from: vector.clone(),
+            base: vector.clone(),
+        },
         Phase::CatchingUp { .. } => Service::Part,
         Phase::Live if peer.owed.is_nothing() => Service::Nothing,
         Phase::Live => Service::Owed,

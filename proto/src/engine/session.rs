@@ -102,6 +102,9 @@ pub(super) struct Session {
     pub(super) owed: Owed,
     /// Its newest step 1 of this turn.
     pub(super) asked: Option<StateVector>,
+    /// What it was sent before there was a replica, if it says that it has nothing: its first
+    /// question is answered with the rest.
+    pub(super) sent_stored: Option<Arc<StateVector>>,
     /// It asked for everyone's presence in this turn.
     pub(super) asked_presence: bool,
     probes: VecDeque<Probe>,
@@ -129,6 +132,7 @@ impl Session {
             presence_version: 0,
             owed: Owed::default(),
             asked: None,
+            sent_stored: None,
             asked_presence: false,
             probes: VecDeque::new(),
             held: None,

@@ -50,6 +50,12 @@ pub enum Input {
         /// The new session.
         session: SessionId,
     },
+    /// These sessions have nothing and are about to arrive; they were sent all that this replica was
+    /// loaded from. Given before any other input.
+    SentStored {
+        /// Who was sent it.
+        sessions: Vec<SessionId>,
+    },
     /// A peer said something.
     Receive {
         /// Who said it.

@@ -169,6 +169,11 @@ impl World {
         }
         let options = self.plan.options.clone();
         let mut replica = Replica::load(options, &self.store.stored())?;
+        if !is_replacement {
+            let sessions = self.serve_newcomers();
+            let sent = Input::SentStored { sessions };
+            replica.handle(self.now_ms(), sent, &mut self.node.effects);
+        }
         self.trace(|| format!("loaded, replacement: {is_replacement}"));
         self.count("loads");
         self.node.phase = Phase::Ready;
@@ -181,6 +186,49 @@ impl World {
         }
         self.node.replica = Some(replica);
         self.turn()
+    }
+
+    /// Sends what is stored to sessions that wait and have nothing, as a server may that has not
+    /// built the replica yet.
+    fn serve_newcomers(&mut self) -> Vec<SessionId> {
+        let stored = self.store.stored();
+        let mut updates: Vec<_> = stored.snapshot.into_iter().chain(stored.appends).collect();
+        let Some(last) = updates.pop() else {
+            return Vec::new();
+        };
+        let mut arriving = BTreeSet::new();
+        let mut newcomers = Vec::new();
+        for item in &self.node.inbox {
+            match item {
+                Item::Attach(session) => {
+                    arriving.insert(*session);
+                }
+                Item::Receive(session, Message::SyncStep1 { vector })
+                    if arriving.remove(session) && vector[..] == [0] =>
+                {
+                    newcomers.push(*session);
+                }
+                _ => {}
+            }
+        }
+        let messages = updates
+            .into_iter()
+            .map(|update| Outbound::Update { update });
+        let messages: Vec<_> = messages
+            .chain([Outbound::SyncStep2 { update: last }])
+            .collect();
+        newcomers.retain(|session| {
+            let link = self.node.slots.get(session).map(|slot| slot.link);
+            // The first that does not fit is the last: what came before needs nothing behind it.
+            link.is_some_and(|link| {
+                let mut pushes = messages.iter().map(|it| self.links[link].push(frame(it)));
+                pushes.all(|push| push == Push::Queued)
+            })
+        });
+        for _ in &newcomers {
+            self.count("served early");
+        }
+        newcomers
     }
 
     /// One turn: takes all that waits, lets the engine handle it, performs the effects.

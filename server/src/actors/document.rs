@@ -310,18 +310,21 @@ impl Actor for DocumentActor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        let (shared, name) = (self.shared.clone(), self.cell.name.clone());
-        let listener = self.cell.clone();
+        let (shared, cell) = (self.shared.clone(), self.cell.clone());
+        let is_replacement = self.generation > 1;
         let load = async move {
             // Joined before the load: what is committed meanwhile is in one of the two.
-            let subscription = match shared.bus.subscribe(&name, listener).await {
+            let subscription = match shared.bus.subscribe(&cell.name, cell.clone()).await {
                 Ok(subscription) => Some(Arc::from(subscription)),
                 Err(error) => {
-                    tracing::warn!(document = %name, %error, "other nodes are not heard");
+                    tracing::warn!(document = %cell.name, %error, "other nodes are not heard");
                     None
                 }
             };
-            (subscription, load::load(&shared, &name).await)
+            (
+                subscription,
+                load::load(&shared, &cell, is_replacement).await,
+            )
         };
         let loaded = load
             .into_actor(self)

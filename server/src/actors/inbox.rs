@@ -96,6 +96,11 @@ impl Inbox {
         waiting.into_values().for_each(Waker::wake);
     }
 
+    /// Looks at all that waits, without taking it.
+    pub(super) fn look(&self, see: impl FnMut(&Item)) {
+        lock(&self.state).items.iter().for_each(see);
+    }
+
     /// Puts back what was taken and not handled, in front of what came since. The bound was checked
     /// when it came.
     pub(super) fn give_back(&self, mut items: VecDeque<Item>) {

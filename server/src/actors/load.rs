@@ -2,11 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bytes::Bytes;
 use driftless_proto::admission::StateVector;
-use driftless_proto::engine::{LoadError, Replica, ReplicaOptions, StoredDocument, Writes};
-use driftless_proto::name::DocumentName;
+use driftless_proto::engine::{Input, LoadError, Replica, ReplicaOptions, StoredDocument, Writes};
 
 use super::Shared;
+use super::cell::DocumentCell;
+use super::early;
 use crate::store::{LoadedDocument, StoreError};
 
 /// Documents with more stored bytes than this are built on a thread for blocking work, so that
@@ -26,22 +28,24 @@ pub(super) struct Loaded {
     pub(super) newly_quarantined: bool,
 }
 
-/// Loads a document after everything the committer holds of it is committed.
-pub(super) async fn load(shared: &Shared, name: &DocumentName) -> Result<Loaded, StoreError> {
+/// Loads a document after everything the committer holds of it is committed. Who waits for its
+/// first actor is served from what is stored at once.
+pub(super) async fn load(
+    shared: &Shared,
+    cell: &DocumentCell,
+    is_replacement: bool,
+) -> Result<Loaded, StoreError> {
     let permit = shared.load_permits.acquire().await;
-    shared.committer.wait_idle(name).await;
-    let stored = shared.store.load(name).await?;
-    let bytes = stored
-        .snapshot
-        .as_ref()
-        .map_or(0, |snapshot| snapshot.state.len())
-        + stored
-            .appends
-            .iter()
-            .map(|append| append.update.len())
-            .sum::<usize>();
+    shared.committer.wait_idle(&cell.name).await;
+    let stored = shared.store.load(&cell.name).await?;
+    let sessions = if is_replacement {
+        Vec::new()
+    } else {
+        early::serve(cell, &stored, shared.clock.now_ms())
+    };
+    let bytes = stored.updates().map(Bytes::len).sum::<usize>();
     let options = shared.options.replica.clone();
-    let loaded = if bytes < BLOCKING_BYTES_MIN {
+    let mut loaded = if bytes < BLOCKING_BYTES_MIN {
         build(options, stored)
     } else {
         tokio::task::spawn_blocking(move || build(options, stored))
@@ -49,6 +53,8 @@ pub(super) async fn load(shared: &Shared, name: &DocumentName) -> Result<Loaded,
             .map_err(|error| StoreError::Unavailable(format!("the load was cut off: {error}")))?
     };
     drop(permit);
+    let sent = Input::SentStored { sessions };
+    loaded.replica.handle(0, sent, &mut Vec::new());
     Ok(loaded)
 }
 
@@ -92,11 +98,7 @@ fn build(options: ReplicaOptions, stored: LoadedDocument) -> Loaded {
     let read_only = stored.quarantine.or(damage);
     if let Some(reason) = &read_only {
         let writes = Writes::ReadOnly(quarantine_text(reason));
-        replica.handle(
-            0,
-            driftless_proto::engine::Input::SetWrites { writes },
-            &mut Vec::new(),
-        );
+        replica.handle(0, Input::SetWrites { writes }, &mut Vec::new());
     }
     Loaded {
         replica,

@@ -23,6 +23,7 @@
 
 mod cell;
 mod document;
+mod early;
 mod frames;
 mod inbox;
 mod load;

@@ -121,6 +121,14 @@ pub struct LoadedDocument {
     pub tombstone: Option<Bytes>,
 }
 
+impl LoadedDocument {
+    /// The snapshot and the appends behind it, in order.
+    pub fn updates(&self) -> impl Iterator<Item = &Bytes> {
+        let snapshot = self.snapshot.iter().map(|snapshot| &snapshot.state);
+        snapshot.chain(self.appends.iter().map(|append| &append.update))
+    }
+}
+
 /// A line of `driftless doc list`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentSummary {

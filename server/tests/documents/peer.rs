@@ -124,6 +124,18 @@ impl Peer {
         }
     }
 
+    /// What comes first, as it is sent; it is not heard.
+    pub(crate) async fn first_frame(&mut self) -> Bytes {
+        let outbox = self.outbox.clone();
+        poll_fn(|context| outbox.poll_take(context, &mut self.frames)).await;
+        self.frames.pop_front().unwrap()
+    }
+
+    /// Hears what was looked at.
+    pub(crate) async fn read_again(&mut self, frame: Bytes) {
+        self.read(frame).await;
+    }
+
     /// Hears whatever comes within this time.
     #[cfg(feature = "fault-injection")]
     pub(crate) async fn hear_for(&mut self, time: Duration) {

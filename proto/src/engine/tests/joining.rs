@@ -240,3 +240,44 @@ fn however_often_a_peer_asks_one_state_waits_for_the_commit() {
     );
     assert_eq!(reader.text(), "a");
 }
+
+#[test]
+fn who_was_sent_the_stored_state_is_sent_the_rest_once() {
+    let mut author = peer(1);
+    let stored = StoredDocument {
+        snapshot: Some(author.type_text("stored")),
+        appends: vec![author.delete(0, 1), author.type_text("!")],
+        tombstone: None,
+    };
+    let replica = Replica::load(options(), &stored).unwrap();
+    let mut bench = Bench { replica, now_ms: 0 };
+    let (mut early, mut late) = (peer(2), peer(3));
+    let nothing = [step1(2, &early), step1(3, &late)];
+    for update in stored.snapshot.iter().chain(&stored.appends) {
+        early.hear(update);
+    }
+    let sessions = vec![SessionId(2)];
+    let [asks_2, asks_3] = nothing.clone();
+    let news = update(4, &author.type_text("?"));
+    let effects = bench.turn([
+        Input::SentStored { sessions },
+        attach(2),
+        attach(3),
+        attach(4),
+        asks_2,
+        asks_3,
+        news,
+    ]);
+    let (rest, whole) = (updates_to(&effects, 2), updates_to(&effects, 3));
+    assert_eq!((rest.len(), whole.len()), (1, 1));
+    assert!(rest[0].len() < whole[0].len(), "only the rest");
+    early.hear(&rest[0]);
+    late.hear(&whole[0]);
+    assert_eq!(
+        (early.text().as_str(), late.text().as_str()),
+        ("tored!?", "tored!?")
+    );
+    let [asks_again, _] = nothing;
+    let again = updates_to(&bench.turn([asks_again]), 2);
+    assert_eq!(again, whole, "who asks again may have lost it");
+}

@@ -141,15 +141,16 @@ impl Shared {
     /// The next batch in the order of submission, not before the given time; `None` once stopped
     /// and empty.
     pub(super) async fn next_batch(&self, not_before: Instant) -> Option<Vec<PendingAppend>> {
+        // Nobody has to wake the task for an append that comes while it lingers.
+        if self.may_linger() && Instant::now() < not_before {
+            tokio::time::sleep_until(not_before).await;
+        }
         loop {
             let (waiting, is_stopped) = {
                 let state = self.state();
                 (state.waiting.len(), state.is_stopped)
             };
             if waiting > 0 {
-                if waiting < BATCH_APPENDS_MAX && !is_stopped && Instant::now() < not_before {
-                    tokio::time::sleep_until(not_before).await;
-                }
                 return Some(self.state().take_batch());
             }
             if is_stopped {
@@ -157,6 +158,12 @@ impl Shared {
             }
             self.work.notified().await;
         }
+    }
+
+    /// False when a whole batch waits, or nothing more comes.
+    fn may_linger(&self) -> bool {
+        let state = self.state();
+        state.waiting.len() < BATCH_APPENDS_MAX && !state.is_stopped
     }
 
     /// Notes that these appends are settled, whichever way, and wakes who waits for that.

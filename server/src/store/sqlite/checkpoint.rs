@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::super::StoreError;
 
 /// The write-ahead log stays below about twice as much, and a checkpoint below about 50 ms.
-const BYTES_BETWEEN_CHECKPOINTS: u64 = 16 << 20;
+const BYTES_BETWEEN_CHECKPOINTS: u64 = 4 << 20;
 
 /// Bytes that the write-ahead log holds since the last checkpoint, by our own count.
 #[derive(Debug, Default, Clone, Copy)]
