@@ -1,5 +1,7 @@
 //! How the cost of this server grows with size, from 10 to 10,000.
 
+use serde_json::Value;
+
 use super::Comparison;
 use super::servers::Installed;
 use crate::bench::RunError;
@@ -79,8 +81,8 @@ pub(super) const AXES: [Axis; 5] = [
     Axis {
         title: "Key strokes in a document: first client after a start",
         unit: "ms",
-        bound_by: "Reading the log and building the replica; compaction keeps the log behind the \
-                   newest snapshot short.",
+        bound_by: "Reading the snapshot and the log behind it, which are sent as they are; compaction \
+                   keeps that log short.",
         arguments: &["load", "--keys", "{size}"],
         starts_server: true,
         key: "cold_ms",
@@ -88,7 +90,8 @@ pub(super) const AXES: [Axis; 5] = [
     Axis {
         title: "Documents written to at 1,000 edits/s together: due to acknowledged, p50",
         unit: "ms",
-        bound_by: "A commit waits for the disk once, whatever number of documents is in it.",
+        bound_by: "A commit writes to the end of one journal and waits for the disk once, whatever \
+                   number of documents is in it.",
         arguments: &[
             "acks",
             "--documents",
@@ -107,8 +110,31 @@ pub(super) const AXES: [Axis; 5] = [
 #[derive(Debug)]
 pub(super) struct Growth {
     pub(super) figures: Vec<[Option<f64>; SIZES.len()]>,
-    /// Most deliveries per second with one CPU and with two, the generator on one of them.
-    pub(super) one_and_two_cpus: [Option<f64>; 2],
+    /// The most with one CPU and with two, the generator on one of them.
+    pub(super) one_and_two_cpus: [Option<Throughput>; 2],
+}
+
+/// The most deliveries, and what they took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Throughput {
+    pub(super) deliveries_per_s: f64,
+    pub(super) server_cpu_percent: f64,
+    pub(super) generator_cpu_percent: f64,
+}
+
+impl Throughput {
+    fn of(line: &Value) -> Option<Self> {
+        Some(Self {
+            deliveries_per_s: line["deliveries_per_s"].as_f64()?,
+            server_cpu_percent: line["server_cpu_percent"].as_f64()?,
+            generator_cpu_percent: line["generator_cpu_percent"].as_f64()?,
+        })
+    }
+
+    /// Deliveries for each second of the server's CPU.
+    pub(super) fn per_cpu_second(self) -> f64 {
+        self.deliveries_per_s / (self.server_cpu_percent / 100.0)
+    }
 }
 
 /// Measures every axis at every size.
@@ -153,7 +179,7 @@ pub(super) fn measure(
     let one = comparison.run(driftless, &saturating, false);
     let both = comparison.run_on_two_cpus(driftless, &saturating);
     for (figure, line) in growth.one_and_two_cpus.iter_mut().zip([one, both]) {
-        *figure = line.ok().and_then(|line| line["deliveries_per_s"].as_f64());
+        *figure = line.ok().as_ref().and_then(Throughput::of);
     }
     Ok(growth)
 }

@@ -140,11 +140,15 @@ fn write_growth(page: &mut String, growth: &Growth) {
         let _ = write!(
             page,
             "\nWith a second CPU, which it shares with the generator, the saturating load goes from \
-             {} to {} deliveries/s ({:.2} times as many). Documents are spread over threads by name, \
-             sockets over others; a single document stays on one.\n",
-            number(one, 0),
-            number(two, 0),
-            two / one
+             {} to {} deliveries/s. The server then takes {:.0} % of a CPU and the generator {:.0} %; \
+             for each second of its CPU time the server delivers {:.2} times as many as on one CPU. \
+             More cores carry more documents: each is placed, with its sockets, on the thread that \
+             has the fewest; a single document stays on one.\n",
+            number(one.deliveries_per_s, 0),
+            number(two.deliveries_per_s, 0),
+            two.server_cpu_percent,
+            two.generator_cpu_percent,
+            two.per_cpu_second() / one.per_cpu_second()
         );
     }
 }
