@@ -89,6 +89,20 @@ pub(crate) fn chromium(root: &Path) -> Result<PathBuf, StepError> {
     })
 }
 
+/// `make`, which jemalloc builds with, installed with apt-get when it is missing.
+pub(crate) fn make(root: &Path) -> Result<(), StepError> {
+    if capture(program("make", root).arg("--version")).is_ok() {
+        return Ok(());
+    }
+    let install = ["install", "--yes", "--no-install-recommends", "make"];
+    run(&mut apt_get(root, &["update"]))
+        .and_then(|()| run(&mut apt_get(root, &install)))
+        .map_err(|error| StepError::Missing {
+            what: format!("make ({error})"),
+            remedy: "install the package make".to_owned(),
+        })
+}
+
 fn find_chromium() -> Option<PathBuf> {
     let given = env::var_os("CHROMIUM").map(PathBuf::from);
     given

@@ -21,6 +21,8 @@ const PAUSE_SECONDS: f64 = 0.3;
 const FETCH_PATIENCE_SECONDS: f64 = 60.0;
 /// Without any progress for so long the typing has failed.
 const TYPING_PATIENCE_SECONDS: f64 = 30.0;
+/// A server that has not taken the whole text by then is too slow to be waited for.
+const TYPING_SECONDS_MAX: f64 = 60.0;
 
 /// Runs the scenario.
 pub(crate) fn run(common: &Common, settings: &LoadTrace) -> Result<Report, RunError> {
@@ -114,7 +116,14 @@ impl Run {
             let now_ns = self.bench.clock().now_ns();
             if arrived > seen {
                 (seen, progress_ns) = (arrived, now_ns);
-            } else if now_ns > progress_ns + seconds_ns(TYPING_PATIENCE_SECONDS) {
+            }
+            if now_ns > begin.at_ns + seconds_ns(TYPING_SECONDS_MAX) {
+                return Err(RunError::Settings(format!(
+                    "only {seen} of {} keys were typed within {TYPING_SECONDS_MAX} s",
+                    trace.len()
+                )));
+            }
+            if now_ns > progress_ns + seconds_ns(TYPING_PATIENCE_SECONDS) {
                 let why = self.bench.swarm.first_end().map(ToString::to_string);
                 let why = why.unwrap_or_else(|| "nothing more arrives".to_owned());
                 return Err(RunError::Settings(format!(

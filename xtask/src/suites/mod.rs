@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::arguments::Arguments;
 use crate::error::StepError;
 use crate::metadata::Metadata;
+use crate::setup;
 
 mod steps;
 
@@ -43,6 +44,7 @@ pub(crate) fn run(root: &Path, mut arguments: Arguments) -> Result<(), StepError
         return Ok(());
     }
     let chosen = choose(&wanted)?;
+    setup::make(root)?;
     let target = Metadata::read(root)?.target_directory;
     let context = Context {
         root: root.to_path_buf(),

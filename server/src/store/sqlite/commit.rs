@@ -11,8 +11,8 @@ use super::super::checksum::AppendRow;
 use super::super::{Append, AppendId, CommitOutcome, StoreError};
 use super::attempts::ATTEMPTS_MAX;
 use super::error::store_error;
-use super::journal::Unsettled;
 use super::rows::RowStatement;
+use super::unsettled::Unsettled;
 use super::writer::{LastCommit, begin, end};
 
 static SELECT_DOCUMENTS: LazyLock<RowStatement> = LazyLock::new(|| {
@@ -65,6 +65,12 @@ pub(super) struct Remembered(HashMap<DocumentName, DocumentRow>);
 impl Remembered {
     pub(super) fn forget(&mut self) {
         self.0.clear();
+    }
+
+    pub(super) fn forget_documents(&mut self, names: &[DocumentName]) {
+        for name in names {
+            self.0.remove(name);
+        }
     }
 
     /// True when no more documents should be remembered beside these.

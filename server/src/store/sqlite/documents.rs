@@ -27,6 +27,18 @@ pub(super) async fn end_epoch(
         .bind(row.id)
         .execute(&mut *connection)
         .await?;
+    // Rows that could not be moved into a damaged log; their numbers are not given again.
+    sqlx::query(
+        "UPDATE documents SET head = max(head, (SELECT coalesce(max(sequence), 0) FROM journal \
+         WHERE document_id = ?1)) WHERE id = ?1",
+    )
+    .bind(row.id)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("DELETE FROM journal WHERE document_id = ?")
+        .bind(row.id)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query(
         "UPDATE documents SET epoch = epoch + 1, epoch_start = head, covered_sequence = head, \
          floor_sequence = head, log_bytes = 0, covered_bytes = 0, floor_bytes = 0, \

@@ -7,8 +7,8 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::super::{Inspection, LogLimits, Repair, Snapshot, SnapshotKind, StoreError};
 use super::error::{is_damage, store_error};
-use super::journal::Unsettled;
 use super::load::{DocumentRow, kind_name, number, read_appends, read_row, read_snapshot, signed};
+use super::unsettled::Unsettled;
 use super::writer::{begin, end, roll_back};
 
 /// How much log is in memory at once while it is checked.

@@ -3,18 +3,21 @@
 //! A commit of ten documents would dirty some twenty pages if it wrote to their logs; at the end of
 //! one table it dirties one or two. Rounds run in slices between commits. Nothing waits for them:
 //! reads take the journal's rows into account, and a crash in the middle of a round leaves rows in
-//! both places, of which those up to the document's head count once.
+//! both places, of which those up to the document's head count once. A document whose log is damaged
+//! stops no other: its rows stay here, and it is quarantined.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use driftless_proto::name::DocumentName;
 use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use sqlx::sqlite::SqliteConnection;
 
 use super::super::StoreError;
+use super::error::is_damage;
 use super::history::name_of;
-use super::writer::{begin, end};
+use super::unsettled::Unsettled;
+use super::writer::{begin, end, roll_back};
+use crate::metrics;
 
 /// Rows from which a round begins: of fifty busy documents each page then takes forty rows at once,
 /// and a load that has to look through the journal still takes less than a millisecond for it.
@@ -63,78 +66,6 @@ const MOVE: &str = concat!(
      WHERE documents.id = moved.id"
 );
 
-/// The documents of which rows may wait in the journal. Readers ask it before they read.
-#[derive(Debug, Default)]
-pub(super) struct Unsettled(Mutex<Names>);
-
-#[derive(Debug, Default)]
-struct Names {
-    /// With rows behind the present round, and the ids of their own rows.
-    waiting: HashMap<DocumentName, i64>,
-    /// With rows in the present round.
-    moving: HashSet<DocumentName>,
-}
-
-impl Unsettled {
-    /// False only if every append of the document that was committed so far is in its log.
-    pub(super) fn contains(&self, document: &DocumentName) -> bool {
-        let names = self.names();
-        names.waiting.contains_key(document) || names.moving.contains(document)
-    }
-
-    /// True while no document has rows in the journal.
-    pub(super) fn is_empty(&self) -> bool {
-        let names = self.names();
-        names.waiting.is_empty() && names.moving.is_empty()
-    }
-
-    /// Notes documents that rows are about to be written for.
-    pub(super) fn note<'a>(&self, documents: impl Iterator<Item = (&'a DocumentName, i64)>) {
-        let mut names = self.names();
-        for (name, id) in documents {
-            if !names.waiting.contains_key(name) {
-                names.waiting.insert(name.clone(), id);
-            }
-        }
-    }
-
-    /// Begins a round: the ids of its documents, in order.
-    fn begin_round(&self) -> Vec<i64> {
-        let mut names = self.names();
-        let waiting = std::mem::take(&mut names.waiting);
-        let mut ids: Vec<i64> = waiting.values().copied().collect();
-        ids.sort_unstable();
-        names.moving = waiting.into_keys().collect();
-        ids
-    }
-
-    fn end_round(&self) {
-        self.names().moving.clear();
-    }
-
-    fn clear(&self) {
-        *self.names() = Names::default();
-    }
-
-    fn names(&self) -> MutexGuard<'_, Names> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Reads which documents a database has rows in the journal for.
-    pub(super) async fn read(readers: &SqlitePool) -> Result<Self, StoreError> {
-        let rows = sqlx::query(
-            "SELECT name, id FROM documents WHERE id IN (SELECT document_id FROM journal)",
-        )
-        .fetch_all(readers)
-        .await?;
-        let mut names = Names::default();
-        for row in &rows {
-            names.waiting.insert(name_of(row, 0)?, row.try_get(1)?);
-        }
-        Ok(Self(Mutex::new(names)))
-    }
-}
-
 /// About how many bytes of the write-ahead log a commit takes: its rows, and the page they end on.
 pub(super) fn wal_bytes(rows: u64, bytes: u64) -> u64 {
     2 * PAGE_BYTES + rows * ROW_BYTES + bytes
@@ -155,6 +86,7 @@ struct Round {
     upto: i64,
     /// Its documents that remain, in order.
     ids: Vec<i64>,
+    stuck: Vec<DocumentName>,
     /// What waited when it began.
     rows: u64,
     bytes: u64,
@@ -185,12 +117,11 @@ impl Journal {
         self.round.is_some() || self.rows >= ROUND_ROWS || self.bytes >= ROUND_BYTES
     }
 
-    /// Moves the rows of some documents, and begins and ends a round where it is time to. Returns
-    /// about how many bytes it wrote.
+    /// Moves the rows of some documents, and begins and ends a round where it is time to.
     pub(super) async fn move_slice(
         &mut self,
         connection: &mut SqliteConnection,
-    ) -> Result<u64, sqlx::Error> {
+    ) -> Result<Moved, sqlx::Error> {
         let mut round = match self.round.take() {
             Some(round) => round,
             None => self.begin_round(connection).await?,
@@ -199,20 +130,33 @@ impl Journal {
         let size = SLICE_DOCUMENTS.saturating_mul(factor as usize);
         let slice: Vec<i64> = round.ids.drain(..size.min(round.ids.len())).collect();
         let is_last = round.ids.is_empty();
+        let mut moved = Moved {
+            bytes: slice.len() as u64 * 2 * PAGE_BYTES,
+            stuck: Vec::new(),
+        };
         if let (Some(first), Some(last)) = (slice.first(), slice.last()) {
+            let part = Part {
+                after: first - 1,
+                last: *last,
+                upto: round.upto,
+            };
             set_synchronous(connection, "PRAGMA synchronous = NORMAL").await?;
-            move_rows(connection, first - 1, *last, round.upto, is_last).await?;
+            moved.stuck = part.move_into_logs(connection).await?;
+            if is_last {
+                remove_moved(connection, round.upto).await?;
+            }
             set_synchronous(connection, "PRAGMA synchronous = FULL").await?;
         }
-        let written = slice.len() as u64 * 2 * PAGE_BYTES;
+        round.stuck.extend(moved.stuck.iter().cloned());
         if !is_last {
             self.round = Some(round);
-            return Ok(written);
+            return Ok(moved);
         }
         self.rows = self.rows.saturating_sub(round.rows);
         self.bytes = self.bytes.saturating_sub(round.bytes);
-        self.unsettled.end_round();
-        Ok(written + round.bytes)
+        self.unsettled.end_round(&round.stuck);
+        moved.bytes += round.bytes;
+        Ok(moved)
     }
 
     async fn begin_round(&self, connection: &mut SqliteConnection) -> Result<Round, sqlx::Error> {
@@ -222,46 +166,147 @@ impl Journal {
         Ok(Round {
             upto: upto.unwrap_or(0),
             ids: self.unsettled.begin_round(),
+            stuck: Vec::new(),
             rows: self.rows,
             bytes: self.bytes,
         })
     }
 
-    /// Moves everything, whatever is known of it.
+    /// Moves everything that can be moved, whatever is known of it.
     pub(super) async fn settle(
         &mut self,
         connection: &mut SqliteConnection,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<(), StoreError> {
         self.round = None;
-        move_rows(connection, i64::MIN, i64::MAX, i64::MAX, true).await?;
+        let stuck = Part::ALL.move_into_logs(connection).await?;
+        remove_moved(connection, i64::MAX).await?;
         (self.rows, self.bytes) = (0, 0);
-        self.unsettled.clear();
+        self.unsettled.settled(stuck);
         Ok(())
     }
 }
 
-/// Moves rows of the documents behind `after` up to `last`; `ends`: and removes all up to `upto`.
-async fn move_rows(
-    connection: &mut SqliteConnection,
+/// What a slice did.
+#[derive(Debug)]
+pub(super) struct Moved {
+    /// About how many bytes of the write-ahead log it took.
+    pub(super) bytes: u64,
+    /// Documents whose rows could not be moved; they are quarantined now.
+    pub(super) stuck: Vec<DocumentName>,
+}
+
+/// The rows of the documents behind `after` up to `last`, up to position `upto`.
+#[derive(Debug, Clone, Copy)]
+struct Part {
     after: i64,
     last: i64,
     upto: i64,
-    ends: bool,
-) -> Result<(), sqlx::Error> {
-    begin(connection).await?;
-    sqlx::query(MOVE)
-        .bind(after)
-        .bind(last)
-        .bind(upto)
-        .execute(&mut *connection)
-        .await?;
-    if ends {
-        sqlx::query("DELETE FROM journal WHERE position <= ?")
-            .bind(upto)
+}
+
+impl Part {
+    const ALL: Self = Self {
+        after: i64::MIN,
+        last: i64::MAX,
+        upto: i64::MAX,
+    };
+
+    /// Moves the rows, all in one transaction; if that meets damage, those of each document by
+    /// itself. Returns the documents that it is in.
+    async fn move_into_logs(
+        self,
+        connection: &mut SqliteConnection,
+    ) -> Result<Vec<DocumentName>, sqlx::Error> {
+        match self.move_together(connection).await {
+            Err(error) if is_damage(&error) => {
+                give_up(connection).await;
+                self.move_one_by_one(connection).await
+            }
+            Err(error) => Err(error),
+            Ok(()) => Ok(Vec::new()),
+        }
+    }
+
+    async fn move_together(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        begin(connection).await?;
+        sqlx::query(MOVE)
+            .bind(self.after)
+            .bind(self.last)
+            .bind(self.upto)
             .execute(&mut *connection)
             .await?;
+        end(connection).await
     }
-    end(connection).await
+
+    async fn move_one_by_one(
+        self,
+        connection: &mut SqliteConnection,
+    ) -> Result<Vec<DocumentName>, sqlx::Error> {
+        let documents = sqlx::query(concat!(
+            "SELECT DISTINCT documents.id, documents.name ",
+            unmoved!()
+        ))
+        .bind(self.after)
+        .bind(self.last)
+        .bind(self.upto)
+        .fetch_all(&mut *connection)
+        .await?;
+        let mut stuck = Vec::new();
+        for row in &documents {
+            let id: i64 = row.try_get(0)?;
+            let only = Self {
+                after: id - 1,
+                last: id,
+                ..self
+            };
+            match only.move_together(connection).await {
+                Err(error) if is_damage(&error) => {
+                    give_up(connection).await;
+                    quarantine(connection, id, &error).await?;
+                    let name = name_of(row, 1);
+                    stuck.push(name.map_err(|error| sqlx::Error::Decode(Box::new(error)))?);
+                }
+                Err(error) => return Err(error),
+                Ok(()) => {}
+            }
+        }
+        Ok(stuck)
+    }
+}
+
+/// Ends a transaction that failed; SQLite may have done so already.
+async fn give_up(connection: &mut SqliteConnection) {
+    if let Err(error) = roll_back(connection).await {
+        tracing::debug!(%error, "the transaction had ended by itself");
+    }
+}
+
+/// Freezes a document whose log takes no more rows: what was acknowledged stays in the journal, and
+/// nothing more is accepted that could not be kept in order.
+async fn quarantine(
+    connection: &mut SqliteConnection,
+    id: i64,
+    error: &sqlx::Error,
+) -> Result<(), sqlx::Error> {
+    tracing::error!(document_id = id, %error, "a document's log cannot be written; it is quarantined");
+    metrics::quarantined();
+    sqlx::query("UPDATE documents SET quarantine = coalesce(quarantine, ?) WHERE id = ?")
+        .bind(format!("its log cannot be written: {error}"))
+        .bind(id)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Removes what was moved, up to a position. Rows of stuck documents are above their heads.
+async fn remove_moved(connection: &mut SqliteConnection, upto: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "DELETE FROM journal WHERE position <= ? AND sequence <= \
+           (SELECT head FROM documents WHERE documents.id = journal.document_id)",
+    )
+    .bind(upto)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// A move needs no flush of its own: until one comes, the rows are durable where they were. The

@@ -12,7 +12,7 @@ use super::super::{
     StoredAppend,
 };
 use super::error::{is_damage, store_error};
-use super::journal::Unsettled;
+use super::unsettled::Unsettled;
 
 /// A row of `documents`, as far as reads need it.
 #[derive(Debug, Clone)]

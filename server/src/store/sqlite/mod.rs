@@ -12,7 +12,7 @@ use driftless_proto::name::DocumentName;
 use sqlx::sqlite::SqlitePool;
 
 use self::checkpoint::CheckpointMode;
-use self::journal::Unsettled;
+use self::unsettled::Unsettled;
 use self::writer::Writer;
 use super::data_folder::DataFolder;
 use super::{
@@ -32,6 +32,7 @@ mod journal;
 mod load;
 mod open;
 mod rows;
+mod unsettled;
 mod writer;
 
 pub use backup::restore;
@@ -123,6 +124,7 @@ impl SqliteStore {
         let mut lease = self.writer.lease().await?;
         let result = documents::end_epoch(&mut lease.connection, document, vector).await;
         let epoch = lease.finish(result)?;
+        self.unsettled.release(document);
         // The document is deleted already: a failure here is left to the housekeeper.
         loop {
             match self.trim(document, DELETE_ROWS_PER_STEP).await {
@@ -238,6 +240,12 @@ impl Store for SqliteStore {
     ) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let mut lease = self.writer.lease().await?;
+            if reason.is_none() && self.unsettled.is_stuck(document) {
+                return lease.finish(Err(StoreError::Refused(format!(
+                    "the log of {document:?} is damaged and takes no more changes; export it and \
+                     restore a backup, or delete it"
+                ))));
+            }
             let result = documents::set_quarantine(&mut lease.connection, document, reason).await;
             lease.finish(result)
         })

@@ -16,8 +16,9 @@ use super::super::{Append, AppendId, StoreError};
 use super::attempts::Attempts;
 use super::checkpoint::{self, CheckpointMode, WalFill};
 use super::commit::Remembered;
-use super::journal::{self, Journal, Unsettled};
+use super::journal::{self, Journal};
 use super::open;
+use super::unsettled::Unsettled;
 
 /// The place of the writing connection.
 #[derive(Debug)]
@@ -126,7 +127,8 @@ impl Writer {
             checkpoint::run(&mut connection, CheckpointMode::Truncate).await?;
             slot.wal = WalFill::default();
         }
-        slot.journal.settle(&mut connection).await?;
+        let settled = slot.journal.settle(&mut connection).await;
+        slot.note_flush(settled)?;
         if slot.must_verify {
             verify(&mut connection, slot.last_commit).await?;
             slot.must_verify = false;
@@ -137,7 +139,7 @@ impl Writer {
 
     /// Closes the connection for good, with every append in its log and a last checkpoint.
     pub(super) async fn close(&self) -> Result<(), StoreError> {
-        if let Err(error) = self.settle().await {
+        if let Err(error) = self.settle_before_close().await {
             tracing::debug!(%error, "the journal stays as it is until the next start");
         }
         let mut slot = self.slot.lock().await;
@@ -148,12 +150,28 @@ impl Writer {
         Ok(())
     }
 
+    /// A store that was only read is left as it was.
+    async fn settle_before_close(&self) -> Result<(), StoreError> {
+        if self.slot.lock().await.connection.is_none() {
+            return Ok(());
+        }
+        self.settle().await
+    }
+
     /// Makes the next operation behave as after a failed flush.
     #[cfg(test)]
     pub(super) async fn pretend_flush_failed(&self) {
         let mut slot = self.slot.lock().await;
         slot.connection = None;
         slot.must_verify = true;
+    }
+}
+
+impl Slot {
+    /// Passes a result on; after a failed flush nothing is written until the database was verified.
+    fn note_flush<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.must_verify |= matches!(result, Err(StoreError::FlushFailed(_)));
+        result
     }
 }
 
@@ -169,10 +187,14 @@ impl<'a> Lease<'a> {
     /// Moves everything from the journal into the logs; the connection is closed if that fails.
     async fn settled(mut self) -> Result<Lease<'a>, StoreError> {
         if !self.slot.journal.unsettled().is_empty() {
-            self.slot.journal.settle(&mut self.connection).await?;
+            let settled = self.slot.journal.settle(&mut self.connection).await;
+            self.slot.note_flush(settled)?;
+            // Some may be quarantined now; in the logs, heads are as they were remembered.
+            self.slot.remembered.forget();
         }
         Ok(self)
     }
+
     /// Ends the operation: the connection goes back if it succeeded, and is closed if not.
     pub(super) fn finish<T, E: Into<StoreError>>(
         self,
@@ -183,17 +205,9 @@ impl<'a> Lease<'a> {
             mut slot,
             ..
         } = self;
-        match result {
-            Ok(value) => {
-                slot.connection = Some(connection);
-                Ok(value)
-            }
-            Err(error) => {
-                let error = error.into();
-                slot.must_verify |= matches!(error, StoreError::FlushFailed(_));
-                Err(error)
-            }
-        }
+        let value = slot.note_flush(result.map_err(Into::into))?;
+        slot.connection = Some(connection);
+        Ok(value)
     }
 
     /// The connection, what commits remember of documents, and whether any of the batch that it was
@@ -219,8 +233,10 @@ impl<'a> Lease<'a> {
 
     /// Moves some documents' rows from the journal into their logs.
     pub(super) async fn move_slice(&mut self) -> Result<(), StoreError> {
-        let written = self.slot.journal.move_slice(&mut self.connection).await?;
-        self.slot.wal.add(written);
+        let moved = self.slot.journal.move_slice(&mut self.connection).await?;
+        self.slot.wal.add(moved.bytes);
+        // They are quarantined now, which the next commit has to find out.
+        self.slot.remembered.forget_documents(&moved.stuck);
         Ok(())
     }
 
@@ -251,6 +267,18 @@ async fn verify(
     let Some(last) = last else {
         return Ok(());
     };
+    // In the journal, if its document's log takes no more rows.
+    let waits: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM journal WHERE document_id = ? AND sequence = ? AND id = ?",
+    )
+    .bind(last.document_id)
+    .bind(last.sequence as i64)
+    .bind(&last.id[..])
+    .fetch_optional(&mut *connection)
+    .await?;
+    if waits.is_some() {
+        return Ok(());
+    }
     let head: Option<i64> = sqlx::query_scalar("SELECT head FROM documents WHERE id = ?")
         .bind(last.document_id)
         .fetch_optional(&mut *connection)

@@ -98,8 +98,8 @@ async fn a_killed_process_keeps_every_commit_it_reported() {
     }
 }
 
-/// A closed database of forty documents, and one of the pages that hold their logs.
-async fn closed_database() -> (TempDir, DataFolder, usize) {
+/// A closed database of forty documents, and two neighbours of the pages that hold their logs.
+async fn closed_database() -> (TempDir, DataFolder, [usize; 2]) {
     let parent = tempfile::tempdir().unwrap();
     let folder = DataFolder::open(parent.path()).unwrap();
     let store = SqliteStore::open(&folder).await.unwrap();
@@ -113,10 +113,11 @@ async fn closed_database() -> (TempDir, DataFolder, usize) {
     .fetch_all(&mut connection)
     .await
     .unwrap();
-    let page: i64 = pages[pages.len() / 2].try_get(0).unwrap();
+    let middle = pages.len() / 2;
+    let pages = [middle, middle + 1].map(|at| pages[at].try_get::<i64, _>(0).unwrap() as usize);
     connection.close().await.unwrap();
     store.close().await.unwrap();
-    (parent, folder, page as usize)
+    (parent, folder, pages)
 }
 
 fn harm(folder: &DataFolder, harm: impl FnOnce(&mut [u8])) {
@@ -156,7 +157,7 @@ async fn assert_harm_is_contained(folder: &DataFolder) {
 
 #[tokio::test]
 async fn a_page_of_garbage_harms_only_the_documents_on_it() {
-    let (_parent, folder, page) = closed_database().await;
+    let (_parent, folder, [page, _]) = closed_database().await;
     harm(&folder, |bytes| {
         bytes[(page - 1) * 4_096..page * 4_096].fill(0xa5)
     });
@@ -165,7 +166,7 @@ async fn a_page_of_garbage_harms_only_the_documents_on_it() {
 
 #[tokio::test]
 async fn a_page_of_zeroes_harms_only_the_documents_on_it() {
-    let (_parent, folder, page) = closed_database().await;
+    let (_parent, folder, [page, _]) = closed_database().await;
     harm(&folder, |bytes| {
         bytes[(page - 1) * 4_096..page * 4_096].fill(0)
     });
@@ -173,8 +174,66 @@ async fn a_page_of_zeroes_harms_only_the_documents_on_it() {
 }
 
 #[tokio::test]
+async fn a_log_that_takes_no_more_rows_stops_no_other_document() {
+    let (_parent, folder, pages) = closed_database().await;
+    harm(&folder, |bytes| {
+        for page in pages {
+            bytes[(page - 1) * 4_096..page * 4_096].fill(0xa5);
+        }
+    });
+    let store = SqliteStore::open(&folder).await.unwrap();
+    let names: Vec<String> = (0..40).map(|number| format!("d{number:02}")).collect();
+    // Without a load nobody knows of the damage, and the journal takes everything.
+    let numbered = names.iter().zip(100..);
+    let batch: Vec<_> = numbered
+        .map(|(name, number)| append(name, 1, number))
+        .collect();
+    assert_eq!(store.commit(&batch).await, Ok(vec![committed(61); 40]));
+    let mut number = 200..;
+    for _ in 0..2 {
+        store.writer.settle().await.unwrap();
+        let listed = store.list("", None, 100).await.unwrap();
+        let frozen: Vec<_> = listed
+            .iter()
+            .filter(|one| one.quarantine.is_some())
+            .collect();
+        assert!((1..=4).contains(&frozen.len()), "{frozen:?}");
+        for one in &frozen {
+            assert_eq!(one.head, 61, "what was acknowledged is kept");
+            let loaded = store.load(&one.name).await;
+            assert!(loaded.is_ok_and(|loaded| loaded.damage.is_some()));
+            let refused = store
+                .commit(&[append(one.name.as_str(), 1, number.next().unwrap())])
+                .await;
+            assert_eq!(refused, Ok(vec![CommitOutcome::Quarantined]));
+            let release = store.set_quarantine(&one.name, None).await;
+            assert!(
+                matches!(release, Err(StoreError::Refused(_))),
+                "{release:?}"
+            );
+        }
+        for one in listed.iter().filter(|one| one.quarantine.is_none()) {
+            assert_eq!(store.load(&one.name).await.unwrap().head, one.head);
+        }
+    }
+    // After a restart it is the same, and a deletion makes a fresh start of it.
+    drop(store);
+    let store = SqliteStore::open(&folder).await.unwrap();
+    fill(&store, "d00", 300..=300).await;
+    let listed = store.list("", None, 100).await.unwrap();
+    let frozen = listed.iter().find(|one| one.quarantine.is_some()).unwrap();
+    assert_eq!(store.delete(&frozen.name, &[0]).await, Ok(2));
+    let again = store.commit(&[append(frozen.name.as_str(), 2, 400)]).await;
+    assert_eq!(
+        again,
+        Ok(vec![committed(62)]),
+        "numbers are not given twice"
+    );
+}
+
+#[tokio::test]
 async fn a_flipped_bit_in_an_update_is_found_and_repaired() {
-    let (_parent, folder, page) = closed_database().await;
+    let (_parent, folder, [page, _]) = closed_database().await;
     harm(&folder, |bytes| {
         let page = &mut bytes[(page - 1) * 4_096..page * 4_096];
         let text = b"update 3";
