@@ -69,6 +69,10 @@ pub fn describe_documents() {
         RESYNCS,
         "Sessions that fell behind and were brought up to date"
     );
+    describe_counter!(
+        JOINS_SERVED_EARLY,
+        "Joiners that were served from stored bytes, before the replica was built"
+    );
     describe_counter!(PRESENCE_ECHOES, "Presence entries without news");
     describe_counter!(FRAMES_RELAYED, "Frames handed to sessions by broadcasts");
     describe_counter!(RESTARTS, "Document actors that were replaced");

@@ -76,13 +76,10 @@ pub(crate) fn chromium(root: &Path) -> Result<PathBuf, StepError> {
     if let Some(path) = find_chromium() {
         return Ok(path);
     }
-    let install = ["install", "--yes", "--no-install-recommends", "chromium"];
-    run(&mut apt_get(root, &["update"]))
-        .and_then(|()| run(&mut apt_get(root, &install)))
-        .map_err(|error| StepError::Missing {
-            what: format!("Chromium ({error})"),
-            remedy: "install the package chromium, or point CHROMIUM at a browser".to_owned(),
-        })?;
+    apt_install(root, "chromium").map_err(|error| StepError::Missing {
+        what: format!("Chromium ({error})"),
+        remedy: "install the package chromium, or point CHROMIUM at a browser".to_owned(),
+    })?;
     find_chromium().ok_or_else(|| StepError::Missing {
         what: "Chromium".to_owned(),
         remedy: "point CHROMIUM at a browser".to_owned(),
@@ -94,13 +91,10 @@ pub(crate) fn make(root: &Path) -> Result<(), StepError> {
     if capture(program("make", root).arg("--version")).is_ok() {
         return Ok(());
     }
-    let install = ["install", "--yes", "--no-install-recommends", "make"];
-    run(&mut apt_get(root, &["update"]))
-        .and_then(|()| run(&mut apt_get(root, &install)))
-        .map_err(|error| StepError::Missing {
-            what: format!("make ({error})"),
-            remedy: "install the package make".to_owned(),
-        })
+    apt_install(root, "make").map_err(|error| StepError::Missing {
+        what: format!("make ({error})"),
+        remedy: "install the package make".to_owned(),
+    })
 }
 
 fn find_chromium() -> Option<PathBuf> {
@@ -109,6 +103,12 @@ fn find_chromium() -> Option<PathBuf> {
         .into_iter()
         .chain(CHROMIUM_PATHS.iter().map(PathBuf::from))
         .find(|path| path.is_file())
+}
+
+fn apt_install(root: &Path, package: &str) -> Result<(), StepError> {
+    let install = ["install", "--yes", "--no-install-recommends", package];
+    run(&mut apt_get(root, &["update"]))?;
+    run(&mut apt_get(root, &install))
 }
 
 fn apt_get(root: &Path, arguments: &[&str]) -> std::process::Command {

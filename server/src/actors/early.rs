@@ -13,14 +13,15 @@ use driftless_proto::engine::SessionId;
 use driftless_proto::wire::{Message, Outbound};
 
 use super::cell::{DocumentCell, Slot};
+use super::frames::BroadcastFrames;
 use super::inbox::Item;
 use crate::metrics;
 use crate::outbox::{PushResult, Written};
 use crate::session::EncodeFrame;
 use crate::store::LoadedDocument;
 
-/// A larger state waits for the replica, which sends it in parts: one frame of this size fits
-/// beside everything else that a socket's queue may hold.
+/// A larger state waits for the replica, which sends it in parts. This much goes in one piece, which
+/// an empty queue takes whatever its bound, and all sockets share the bytes.
 const EARLY_BYTES_MAX: usize = 1 << 20;
 
 /// Sends what is stored to the sessions that wait and said that they have nothing; returns them.
@@ -29,21 +30,11 @@ pub(super) fn serve(cell: &DocumentCell, stored: &LoadedDocument, now_ms: u64) -
     if bytes == 0 || bytes > EARLY_BYTES_MAX || stored.damage.is_some() {
         return Vec::new();
     }
-    let mut frames: Vec<(EncodeFrame, Bytes)> = Vec::new();
+    let mut frames = BroadcastFrames::default();
     let mut written = Written::default();
     let mut served = Vec::new();
     for (session, slot) in newcomers(cell) {
-        let known = frames
-            .iter()
-            .find(|(encode, _)| std::ptr::fn_addr_eq(*encode, slot.encode));
-        let frame = match known {
-            Some((_, frame)) => frame.clone(),
-            None => {
-                let frame = encode(stored, slot.encode);
-                frames.push((slot.encode, frame.clone()));
-                frame
-            }
-        };
+        let frame = frames.get_or(slot.encode, || encode(stored, slot.encode));
         if slot.outbox.push(frame) == PushResult::Queued {
             let more = slot.outbox.flush(now_ms);
             written.bytes += more.bytes;

@@ -21,6 +21,11 @@ pub(super) struct BroadcastFrames {
 impl BroadcastFrames {
     /// The frame of this message in this dialect.
     pub(super) fn get(&mut self, encode: EncodeFrame, message: &Outbound) -> Bytes {
+        self.get_or(encode, || encode_frame(encode, message))
+    }
+
+    /// The bytes for this dialect, made when they are needed first.
+    pub(super) fn get_or(&mut self, encode: EncodeFrame, make: impl FnOnce() -> Bytes) -> Bytes {
         let known = self
             .frames
             .iter()
@@ -28,7 +33,7 @@ impl BroadcastFrames {
         if let Some((_, frame)) = known {
             return frame.clone();
         }
-        let frame = encode_frame(encode, message);
+        let frame = make();
         self.frames.push((encode, frame.clone()));
         frame
     }

@@ -5,7 +5,7 @@
 //!     │                 inbox · sessions · generation
 //!     │                     ▲ wake
 //!     │                     ▼
-//!     │                 DocumentActor (on an arbiter chosen by hash)
+//!     │                 DocumentActor (on the thread with the fewest)
 //!     │                     │ engine::Replica
 //!     ▼                     ▼
 //!  Supervisor           committer ─▶ store ─▶ bus ─▶ the cells of other nodes

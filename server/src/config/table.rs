@@ -146,7 +146,7 @@ settings! {
              nothing is dropped.";
         "chunk_bytes" as chunk_bytes: Size -> u64 [16 * KIB, 16 * MIB] = Preset::Fixed("256KiB"),
             "A document larger than this is sent to joiners in parts of about this size, so that \
-             no client gives up waiting.";
+             no client gives up waiting; while it loads, up to 1MiB goes as it is stored.";
     }
     "Threads" {
         "document_threads" as document_threads: Count -> u64 [1, 256] = Preset::Cores { max: 8 },

@@ -78,7 +78,7 @@ pub struct Unfinished {
 /// What the committer may be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitterOptions {
-    /// The least time from the beginning of a commit to that of the next, at most [`LINGER_MAX`]:
+    /// The least time from the end of a commit to the beginning of the next, at most [`LINGER_MAX`]:
     /// where flushes are nearly free, appends gather in it, and a commit costs the same for one as
     /// for ten. The first append after a quiet time waits for nothing.
     pub linger: Duration,

@@ -1,6 +1,7 @@
 //! The embedded store: one SQLite file in the data folder, write-ahead log, every commit flushed.
 //!
-//! One connection writes, a few read. Space: the database is created with incremental auto-vacuum;
+//! One connection writes, a few read. Commits go to a journal, from which rows move into the logs of
+//! their documents (`journal.rs`). Space: the database is created with incremental auto-vacuum;
 //! what deletes and trims free is given back in bounded steps by the housekeeper
 //! ([`Store::reclaim_space`]). The write-ahead log is moved into the database between commits
 //! (`checkpoint.rs` states the policy).

@@ -90,6 +90,31 @@ async fn a_round_cut_short_counts_every_row_once() {
 }
 
 #[tokio::test]
+async fn commits_are_flushed_again_after_a_slice_that_was_not() {
+    let backend = SqliteBackend::start().await;
+    let store = backend.store();
+    let batch: Vec<_> = (0..ROWS)
+        .map(|row| append(&document(row), 1, row))
+        .collect();
+    store.commit(&batch).await.unwrap();
+    for _ in 0..4 {
+        store.after_commit().await.unwrap();
+        let mut lease = backend.store.writer.lease_beside_commits().await.unwrap();
+        let full = super::super::open::pragma(&mut lease.connection, "PRAGMA synchronous").await;
+        assert_eq!(
+            lease.finish(full).unwrap(),
+            2,
+            "the same connection as before"
+        );
+    }
+    assert_eq!(
+        count(&backend.store, "journal").await,
+        0,
+        "slices were moved"
+    );
+}
+
+#[tokio::test]
 async fn a_row_lost_from_the_journal_is_noticed_after_a_failed_flush() {
     let backend = SqliteBackend::start().await;
     let store = backend.store();
