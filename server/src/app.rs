@@ -183,6 +183,7 @@ fn start_metrics() -> Result<(PrometheusHandle, JoinHandle<()>), ServeError> {
         .map_err(|error| ServeError::Metrics(error.to_string()))?;
     metrics::describe_documents();
     metrics::describe_store();
+    metrics::describe_connections();
     let kept = handle.clone();
     let upkeep = actix_rt::spawn(async move {
         loop {
