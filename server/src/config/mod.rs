@@ -16,6 +16,7 @@ pub mod flags;
 pub mod kinds;
 pub mod layers;
 pub mod parts;
+pub mod ranges;
 pub mod report;
 pub mod setting;
 pub mod table;
