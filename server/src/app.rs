@@ -239,6 +239,7 @@ fn adapter_options(settings: &Settings) -> AdapterOptions {
         connections_max: size(settings.connections_max),
         connections_per_address_max: size(settings.connections_per_address_max),
         handshake_timeout_ms: settings.handshake_timeout_ms,
+        proxy_protocol_from: settings.proxy_protocol_from.clone(),
         frame_bytes_max: size(settings.frame_bytes_max),
         outbox_bytes_max: size(settings.session_queue_bytes_max),
         keepalive_ms: settings.keepalive_ms,

@@ -198,6 +198,8 @@ impl DocumentGauges {
 pub const CONNECTIONS: &str = "driftless_connections";
 /// Requests for a connection that were turned away, by reason.
 pub const CONNECTIONS_REFUSED: &str = "driftless_connections_refused_total";
+/// Connections of balancers without a usable PROXY protocol header, by reason.
+pub const PROXY_HEADERS_REFUSED: &str = "driftless_proxy_headers_refused_total";
 /// Ended connections, by who ended them (server, peer, or lost) and the server's close code.
 pub const CONNECTIONS_CLOSED: &str = "driftless_connections_closed_total";
 /// WebSocket messages from clients.
@@ -214,6 +216,10 @@ pub fn describe_connections() {
     describe_gauge!(CONNECTIONS, "Open WebSocket connections");
     describe_counter!(CONNECTIONS_REFUSED, "Requests for a connection turned away");
     describe_counter!(
+        PROXY_HEADERS_REFUSED,
+        "Connections of balancers without a usable PROXY protocol header"
+    );
+    describe_counter!(
         CONNECTIONS_CLOSED,
         "Ended connections, by who ended them and code"
     );
@@ -225,6 +231,10 @@ pub fn describe_connections() {
 
 pub(crate) fn connection_refused(reason: &'static str) {
     counter!(CONNECTIONS_REFUSED, "reason" => reason).increment(1);
+}
+
+pub(crate) fn proxy_header_refused(reason: &'static str) {
+    counter!(PROXY_HEADERS_REFUSED, "reason" => reason).increment(1);
 }
 
 /// `code` is one of the server's own: what peers invent is no label, their number is unbounded.

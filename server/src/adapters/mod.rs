@@ -17,15 +17,17 @@ use actix_codec::{AsyncRead, AsyncWrite, Framed};
 use actix_http::h1::Codec;
 use actix_http::{HttpService, Request};
 use actix_server::{ServerBuilder, ServerHandle};
-use actix_service::{IntoServiceFactory, fn_service, map_config};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::App;
 use actix_web::dev::AppConfig;
+use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 use self::connections::Connections;
 use self::http::{DoorSigns, Readiness};
+use self::proxy_protocol::Entrance;
 use self::websocket::door;
 use self::ywebsocket::YWebSocket;
 use crate::clock::Clock;
@@ -34,6 +36,7 @@ use crate::session::Documents;
 mod connections;
 pub mod http;
 mod origin;
+mod proxy_protocol;
 mod websocket;
 mod ywebsocket;
 
@@ -66,6 +69,8 @@ pub struct AdapterOptions {
     pub connections_per_address_max: usize,
     /// Time for a client to send its request head.
     pub handshake_timeout_ms: u64,
+    /// Peers that must open with a PROXY protocol header, which tells their client's address.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// Bytes of one message from a client, all its fragments together.
     pub frame_bytes_max: usize,
     /// Bytes of frames that wait for one socket.
@@ -92,6 +97,7 @@ impl Default for AdapterOptions {
             connections_max: 10_000,
             connections_per_address_max: 10_000,
             handshake_timeout_ms: 10_000,
+            proxy_protocol_from: Vec::new(),
             frame_bytes_max: 32 * 1024 * 1024,
             outbox_bytes_max: 256 * 1024,
             keepalive_ms: 20_000,
@@ -239,6 +245,11 @@ fn start(
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
     let handshake_timeout = Duration::from_millis(options.handshake_timeout_ms);
+    let entrance = Arc::new(Entrance {
+        balancers: options.proxy_protocol_from.clone(),
+        timeout: handshake_timeout,
+        stopping: stopping.clone(),
+    });
     let edge = edge.clone();
     let service = move || {
         let doors = doors::<TcpStream>(&edge);
@@ -261,17 +272,21 @@ fn start(
                 Ok::<(), actix_web::Error>(())
             }
         };
+        let entrance = entrance.clone();
+        let admit = move |stream: TcpStream| {
+            let entrance = entrance.clone();
+            async move { entrance.admit(stream).await }
+        };
         let stopping = stopping.clone();
-        HttpService::build()
+        let http = HttpService::build()
             .client_request_timeout(handshake_timeout)
-            .tcp_nodelay(true)
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }
             })
             .upgrade(fn_service(upgrade))
-            .finish(map_config(app.into_factory(), |()| AppConfig::default()))
-            .tcp()
+            .finish(map_config(app.into_factory(), |()| AppConfig::default()));
+        fn_service(admit).and_then(http)
     };
     Ok(builder
         .listen("doors", listener.into_std()?, service)?

@@ -74,7 +74,7 @@ impl Setting {
 
     /// True when its flag may be given several times.
     pub fn is_list(&self) -> bool {
-        self.syntax == "ORIGIN"
+        matches!(self.syntax, "ORIGIN" | "ADDRESS[/BITS]")
     }
 
     /// The default in words: `32MiB`, `document_bytes_max + 64KiB`, `none`.

@@ -4,11 +4,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use super::error::ConfigError;
 use super::kinds::{
     Address, Bounds, Count, FilePath, Kind, LogFilter, LogFormat, LogStyle, Milliseconds,
     OptionalPath, Origins, Period, Relay, RelayMode, Size, StoreLocation, StoreUrl, Switch,
 };
+use super::ranges::AddressRanges;
 use super::setting::{Preset, Setting};
 use super::units::{show_duration_ms, show_size};
 use super::values::Values;
@@ -85,11 +88,17 @@ settings! {
              ones are refused with 503.";
         "connections_per_address_max" as connections_per_address_max: Count -> u64 [1, 1_000_000]
             = Preset::Same("connections_max"),
-            "Connections at a time from one address. Behind a proxy all clients share its address, \
-             hence no lower default.";
+            "Connections at a time from one address. Behind a proxy all clients share its address \
+             (but see proxy_protocol_from), hence no lower default.";
         "handshake_timeout_ms" as handshake_timeout_ms: Milliseconds -> u64 [100, 120_000]
             = Preset::Fixed("10s"),
             "Time for a client to send its request head; ends connections that send it drop by drop.";
+        "proxy_protocol_from" as proxy_protocol_from: AddressRanges -> Vec<IpNet>
+            = Preset::Fixed(""),
+            "Balancers, as addresses or ranges, that open every connection with a header of the PROXY \
+             protocol version 2 (HAProxy: `send-proxy-v2`). The client's address is the one it tells; \
+             connections from there without it are closed. Elsewhere the header is never read, so \
+             that nobody can forge an address. Repeat the flag, or separate by commas.";
     }
     "Relay and history" {
         "relay" as relay: Relay -> RelayMode = Preset::Fixed("immediate"),

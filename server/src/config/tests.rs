@@ -40,6 +40,7 @@ fn defaults_are_what_the_table_says() {
     assert_eq!(settings.store, StoreLocation::Sqlite);
     assert_eq!(settings.config, None);
     assert!(settings.allow_origins.is_empty() && !settings.insecure_open);
+    assert!(settings.proxy_protocol_from.is_empty());
     assert_eq!(
         resolve(Vec::new(), 64).unwrap().settings.document_threads,
         8
@@ -114,6 +115,7 @@ keepalive_ms = 15000
 presence_grace_ms = "1500ms"
 insecure_open = true
 allow_origin = ["https://App.example.com", "http://localhost:5173"]
+proxy_protocol_from = ["10.0.0.0/8", "::1"]
 log_format = "json"
 "#;
     let settings = loaded(&[], &[], file).unwrap().settings;
@@ -130,6 +132,8 @@ log_format = "json"
         settings.allow_origins,
         ["https://app.example.com", "http://localhost:5173"]
     );
+    let balancers = ["10.0.0.0/8", "::1/128"].map(|range| range.parse().unwrap());
+    assert_eq!(settings.proxy_protocol_from, balancers);
     assert_eq!(settings.log_format, LogFormat::Json);
 }
 
@@ -357,6 +361,7 @@ fn what_config_prints_can_be_used_as_a_file() {
     let flags = [
         ("document_bytes_max", "33MiB"),
         ("allow_origin", "https://a.example,http://b.example:1"),
+        ("proxy_protocol_from", "10.0.0.5,fd00::/8"),
         ("insecure_open", "true"),
         ("history", "36h"),
     ];

@@ -1,8 +1,10 @@
 //! The transport edge over real sockets: handshake, names, limits, framing, backpressure, farewells.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod binary;
 mod flow;
 mod handshake;
 mod lifetime;
 mod peer;
+mod proxy_protocol;
 mod rooms;

@@ -22,6 +22,8 @@ pub(crate) struct State {
     next_id: u64,
     /// Names in the order of attaching.
     pub(crate) attached: Vec<String>,
+    /// The door and address of each, in the same order.
+    pub(crate) origins: Vec<String>,
     /// Payloads of all updates, in the order they came.
     pub(crate) received: Vec<Bytes>,
     /// The `clean` of each detach.
@@ -106,6 +108,7 @@ impl Documents for SharedRooms {
             outbox: request.outbox,
         };
         state.attached.push(name.clone());
+        state.origins.push(request.origin.door);
         state.rooms.entry(name.clone()).or_default().push(member);
         Ok(Box::new(Session {
             rooms: self.0.clone(),

@@ -54,12 +54,17 @@ fn an_unguarded_port_is_printed_but_refused() {
 }
 
 #[test]
-fn repeated_origins_are_collected() {
+fn repeated_lists_are_collected() {
     let arguments = ["config", "--json", "--allow-origin", "https://a.example"];
     let more = ["--allow-origin", "https://b.example"];
     let json = ran(&[&arguments[..], &more].concat()).json();
     let wanted = serde_json::json!(["https://a.example", "https://b.example"]);
     assert_eq!(json["allow_origin"]["value"], wanted);
+    let arguments = ["config", "--json", "--proxy-protocol-from", "10.0.0.5"];
+    let more = ["--proxy-protocol-from", "fd00::/8,::1"];
+    let json = ran(&[&arguments[..], &more].concat()).json();
+    let wanted = serde_json::json!(["10.0.0.5", "fd00::/8", "::1"]);
+    assert_eq!(json["proxy_protocol_from"]["value"], wanted);
 }
 
 #[test]

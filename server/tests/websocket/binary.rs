@@ -1,0 +1,64 @@
+//! The real binary over a folder of its own, for what only its settings and its log can show.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+/// A running server process; killed when the test is done with it.
+pub(crate) struct Binary {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    lines: Arc<Mutex<Vec<String>>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Binary {
+    /// Starts it at a free port and waits until it says which.
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_driftless"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]);
+        command.arg(folder.path().join("data")).args(flags);
+        // Nothing of the machine's own settings may leak in.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("DRIFTLESS_") {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut read = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut banner = read.by_ref().map(Result::unwrap);
+        let address = banner.find_map(|line| {
+            let (_, rest) = line.split_once("ws://")?;
+            rest.split_once('/')?.0.parse().ok()
+        });
+        let address = address.expect("a banner with the address");
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let kept = lines.clone();
+        // Reads on, so that the server never waits for us.
+        std::thread::spawn(move || {
+            for line in read.map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        Self {
+            child,
+            address,
+            lines,
+            _folder: folder,
+        }
+    }
+
+    /// What it has written behind the address so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
