@@ -32,6 +32,6 @@ pub use close::CloseReason;
 pub use replica::Replica;
 pub use snapshot::{SnapshotError, build_snapshot};
 pub use types::{
-    Effect, Input, LoadError, Missed, Observation, Relay, ReplicaOptions, SessionId,
-    StoredDocument, Suspect, Writes,
+    Effect, HELD, Input, LoadError, Missed, NodeId, NodePresence, Observation, Relay,
+    ReplicaOptions, SessionId, StoredDocument, Suspect, Writes,
 };

@@ -9,9 +9,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::types::SessionId;
+use super::types::{NodeId, SessionId};
 use crate::ClientId;
 use crate::admission::{PresenceEntry, Refusal, encode_entries, entries, is_valid_json};
+
+mod nodes;
+
+use nodes::Nodes;
 
 /// How long the clock of a removed entry is remembered, so that a client which comes back with an
 /// old clock can be told to raise it. Twice the time after which peers forget it themselves.
@@ -41,12 +45,21 @@ pub(super) struct PresenceOptions {
     pub(super) entries_max: usize,
 }
 
+/// Who keeps an entry alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Carrier {
+    /// A session of this node.
+    Session(SessionId),
+    /// Another node, by sessions of its own.
+    Node(NodeId),
+}
+
 #[derive(Debug)]
 struct Entry {
     clock: u32,
     /// `None` once it was removed.
     state: Option<Arc<str>>,
-    carriers: Vec<SessionId>,
+    carriers: Vec<Carrier>,
     /// When it was last news.
     heard_ms: u64,
     /// When it is removed although nobody said goodbye: its last carrier's socket broke.
@@ -75,7 +88,7 @@ enum Author {
 pub(super) struct Presence {
     options: PresenceOptions,
     entries: BTreeMap<ClientId, Entry>,
-    carried: BTreeMap<SessionId, BTreeSet<ClientId>>,
+    carried: BTreeMap<Carrier, BTreeSet<ClientId>>,
     changed: BTreeSet<ClientId>,
     author: Author,
     /// Moves with every change.
@@ -83,6 +96,7 @@ pub(super) struct Presence {
     /// When the next changes may be told.
     tell_at_ms: u64,
     deadline_ms: u64,
+    nodes: Nodes,
 }
 
 impl Presence {
@@ -96,6 +110,7 @@ impl Presence {
             version: 0,
             tell_at_ms: 0,
             deadline_ms: u64::MAX,
+            nodes: Nodes::default(),
         }
     }
 
@@ -147,7 +162,8 @@ impl Presence {
             let live = known.state.is_some();
             if live && first {
                 known.leaves_ms = None;
-                self.carry(session, client);
+                self.carry(Carrier::Session(session), client);
+                self.nodes.tell(client);
             } else if !live && entry.clock == known.clock {
                 // Peers hold the removal at this clock too: the owner has to raise it.
                 receipt.corrections.push(client);
@@ -156,8 +172,30 @@ impl Presence {
             }
             return Ok(());
         }
-        if state.len() > self.options.entry_bytes_max {
-            let bytes_max = self.options.entry_bytes_max;
+        self.check_state(state)?;
+        if !self.entries.contains_key(&client) && self.entries.len() >= ENTRIES_MAX {
+            receipt.echoes += 1;
+            return Ok(());
+        }
+        let carrier = Carrier::Session(session);
+        self.carry(carrier, client);
+        let carried = self.carried.get(&carrier).map_or(0, BTreeSet::len);
+        if carried > self.options.entries_max {
+            let bytes_max = self.options.entries_max;
+            return Err(Refusal::TooLarge {
+                bytes: carried,
+                bytes_max,
+            });
+        }
+        self.take_in(now_ms, entry, state);
+        self.nodes.tell(client);
+        self.mark(client, session);
+        Ok(())
+    }
+
+    fn check_state(&self, state: &str) -> Result<(), Refusal> {
+        let bytes_max = self.options.entry_bytes_max;
+        if state.len() > bytes_max {
             return Err(Refusal::TooLarge {
                 bytes: state.len(),
                 bytes_max,
@@ -166,27 +204,16 @@ impl Presence {
         if !is_valid_json(state, NESTING_MAX) {
             return Err(Refusal::InvalidJson);
         }
-        if !self.entries.contains_key(&client) && self.entries.len() >= ENTRIES_MAX {
-            receipt.echoes += 1;
-            return Ok(());
-        }
-        self.carry(session, client);
-        let carried = self.carried.get(&session).map_or(0, BTreeSet::len);
-        if carried > self.options.entries_max {
-            let bytes_max = self.options.entries_max;
-            return Err(Refusal::TooLarge {
-                bytes: carried,
-                bytes_max,
-            });
-        }
-        let known = self.entry(client);
+        Ok(())
+    }
+
+    fn take_in(&mut self, now_ms: u64, entry: &PresenceEntry<'_>, state: &str) {
+        let known = self.entry(entry.client);
         known.clock = entry.clock;
         known.state = Some(Arc::from(state));
         known.heard_ms = now_ms;
         known.leaves_ms = None;
         self.deadline_ms = self.deadline_ms.min(now_ms + self.options.timeout_ms);
-        self.mark(client, session);
-        Ok(())
     }
 
     /// A `null`: the owner's goodbye, or a peer that believes an entry to be gone.
@@ -206,40 +233,69 @@ impl Presence {
             receipt.echoes += 1;
             return;
         }
-        let carries = known.carriers.contains(&session);
-        let carried_by_others = known.carriers.iter().any(|carrier| *carrier != session);
+        let own = Carrier::Session(session);
+        let carries = known.carriers.contains(&own);
+        let carried_by_others = known.carriers.iter().any(|carrier| *carrier != own);
         // Only an owner raises the clock of its own goodbye; sibling tabs repeat it unchanged.
         let goodbye = carries && entry.clock > known.clock;
         if carried_by_others && !goodbye {
-            known.carriers.retain(|carrier| *carrier != session);
-            self.drop_carried(session, client);
+            self.put_down(now_ms, own, client);
             receipt.corrections.push(client);
+            return;
+        }
+        if entry.clock == known.clock && self.nodes.are_met() {
+            // y-websocket says so whenever it disconnects, also to connect to another node at once.
+            // Who leaves for good raises its clock, or is gone after the grace time.
+            self.put_down(now_ms, own, client);
             return;
         }
         known.clock = entry.clock;
         self.remove(now_ms, client);
+        self.nodes.tell(client);
         self.mark(client, session);
     }
 
     /// Forgets a session. Entries that nobody else carries leave at once after a goodbye, and
-    /// after a grace time when the connection broke.
+    /// after a grace time when the connection broke. Among several nodes every end of a connection
+    /// may be a move to another one, so the grace time always runs there.
     pub(super) fn detach(&mut self, now_ms: u64, session: SessionId, clean: bool) {
-        for client in self.carried.remove(&session).unwrap_or_default() {
-            let Some(known) = self.entries.get_mut(&client) else {
-                continue;
-            };
-            known.carriers.retain(|carrier| *carrier != session);
-            if !known.carriers.is_empty() || known.state.is_none() {
-                continue;
-            }
-            if clean || self.options.grace_ms == 0 {
+        let leaves_at_once = self.options.grace_ms == 0 || clean && !self.nodes.are_met();
+        let own = Carrier::Session(session);
+        let carried = self.carried.get(&own).cloned().unwrap_or_default();
+        for client in carried {
+            self.put_down(now_ms, own, client);
+            let is_alone = self
+                .entries
+                .get(&client)
+                .is_some_and(|known| known.carriers.is_empty() && known.state.is_some());
+            if is_alone && leaves_at_once {
                 self.remove(now_ms, client);
+                self.nodes.tell(client);
                 self.mark(client, session);
-            } else {
-                let leaves_ms = now_ms + self.options.grace_ms;
-                known.leaves_ms = Some(leaves_ms);
-                self.deadline_ms = self.deadline_ms.min(leaves_ms);
             }
+        }
+        self.carried.remove(&own);
+    }
+
+    /// A carrier does not carry an entry any longer; who is carried by nobody leaves after the grace
+    /// time.
+    fn put_down(&mut self, now_ms: u64, carrier: Carrier, client: ClientId) {
+        self.drop_carried(carrier, client);
+        let Some(known) = self.entries.get_mut(&client) else {
+            return;
+        };
+        known.carriers.retain(|other| *other != carrier);
+        if known.state.is_none() {
+            return;
+        }
+        let is_session = |carrier: &Carrier| matches!(carrier, Carrier::Session(_));
+        if is_session(&carrier) && !known.carriers.iter().any(is_session) {
+            self.nodes.release(client);
+        }
+        if known.carriers.is_empty() {
+            let leaves_ms = now_ms + self.options.grace_ms;
+            known.leaves_ms = Some(leaves_ms);
+            self.deadline_ms = self.deadline_ms.min(leaves_ms);
         }
     }
 
@@ -257,9 +313,7 @@ impl Presence {
             .collect();
         for client in gone {
             self.remove(now_ms, client);
-            self.changed.insert(client);
-            self.version += 1;
-            self.author = Author::Many;
+            self.mark_foreign(client);
         }
         self.entries
             .retain(|_, entry| entry.state.is_some() || entry.ends_ms(timeout_ms) > now_ms);
@@ -273,10 +327,11 @@ impl Presence {
 
     /// When there is something to do or to tell, in milliseconds; `u64::MAX` for never.
     pub(super) fn deadline_ms(&self) -> u64 {
+        let deadline_ms = self.deadline_ms.min(self.nodes.deadline_ms());
         if self.changed.is_empty() {
-            self.deadline_ms
+            deadline_ms
         } else {
-            self.deadline_ms.min(self.tell_at_ms)
+            deadline_ms.min(self.tell_at_ms)
         }
     }
 
@@ -349,16 +404,16 @@ impl Presence {
         })
     }
 
-    fn carry(&mut self, session: SessionId, client: ClientId) {
+    fn carry(&mut self, carrier: Carrier, client: ClientId) {
         let entry = self.entry(client);
-        if !entry.carriers.contains(&session) {
-            entry.carriers.push(session);
+        if !entry.carriers.contains(&carrier) {
+            entry.carriers.push(carrier);
         }
-        self.carried.entry(session).or_default().insert(client);
+        self.carried.entry(carrier).or_default().insert(client);
     }
 
-    fn drop_carried(&mut self, session: SessionId, client: ClientId) {
-        if let Some(carried) = self.carried.get_mut(&session) {
+    fn drop_carried(&mut self, carrier: Carrier, client: ClientId) {
+        if let Some(carried) = self.carried.get_mut(&carrier) {
             carried.remove(&client);
         }
     }
@@ -370,10 +425,17 @@ impl Presence {
         entry.state = None;
         entry.leaves_ms = None;
         entry.heard_ms = now_ms;
-        for session in std::mem::take(&mut entry.carriers) {
-            self.drop_carried(session, client);
+        for carrier in std::mem::take(&mut entry.carriers) {
+            self.drop_carried(carrier, client);
         }
         self.deadline_ms = self.deadline_ms.min(now_ms + REMOVED_MEMORY_MS);
+    }
+
+    /// A change that no session of this node made.
+    fn mark_foreign(&mut self, client: ClientId) {
+        self.changed.insert(client);
+        self.version += 1;
+        self.author = Author::Many;
     }
 
     fn mark(&mut self, client: ClientId, session: SessionId) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::replica::Replica;
 use super::session::Phase;
-use super::types::{Effect, Missed, Observation, Relay, SessionId};
+use super::types::{Effect, Missed, NodeId, NodePresence, Observation, Relay, SessionId};
 use crate::admission::{Advance, StateVector};
 use crate::wire::Outbound;
 
@@ -125,6 +125,26 @@ impl Replica {
                 Vec::new(),
                 effects,
             );
+        }
+    }
+
+    /// Takes in what another node told of presence.
+    pub(super) fn hear_node(
+        &mut self,
+        now_ms: u64,
+        (node, number): (NodeId, u64),
+        told: &NodePresence,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.presence.hear_node(now_ms, node, number, told) {
+            Ok(raises) => effects.extend(raises.into_iter().map(|(to, entries)| Effect::Send {
+                to,
+                message: Outbound::Presence { entries },
+            })),
+            // It is renewed by its owner, or expires; nobody here is to blame.
+            Err(refusal) => {
+                effects.push(Effect::Observed(Observation::Refused(refusal.reason())));
+            }
         }
     }
 

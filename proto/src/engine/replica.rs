@@ -147,6 +147,12 @@ impl Replica {
             }
             Input::Overflow { session, missed } => self.overflow(session, missed, effects),
             Input::Foreign { update } => self.receive_foreign(&update, effects),
+            Input::Held { update } => self.receive_held(&update, effects),
+            Input::MeetNodes => self.presence.meet_nodes(),
+            Input::NodePresence { node, number, told } => {
+                self.hear_node(now_ms, (node, number), &told, effects);
+            }
+            Input::NodeLost { node } => self.presence.lose_node(now_ms, node),
             Input::Committed { version } => {
                 self.durable_version = self.durable_version.max(version);
             }
@@ -169,6 +175,9 @@ impl Replica {
         }
         self.tick(now_ms);
         self.relay_presence(now_ms, effects);
+        if let Some(told) = self.presence.take_node_message(now_ms) {
+            effects.push(Effect::TellNodes { told });
+        }
         self.reask_gaps(now_ms, effects);
         if !self.answer_asking(now_ms, effects) {
             return;

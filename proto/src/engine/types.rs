@@ -5,12 +5,34 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::close::CloseReason;
+use crate::ClientId;
 use crate::admission::{Advance, StateVector};
 use crate::wire::{Message, Outbound};
 
 /// One peer attached to one document; unique for the life of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
+
+/// The author of what a former replica held and the log has lost: no session.
+pub const HELD: SessionId = SessionId(0);
+
+/// Another process that serves the same documents; random, new with each start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u64);
+
+/// What a node tells the others about presence.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodePresence {
+    /// These are all that its sessions carry; who is not among them, it carries no longer.
+    pub is_whole: bool,
+    /// The others are to tell all that theirs carry.
+    pub asks: bool,
+    /// An awareness update: who is here is carried by the node's sessions, who is gone was removed
+    /// at this clock.
+    pub entries: Bytes,
+    /// Clients that no session of the node carries any longer.
+    pub released: Vec<ClientId>,
+}
 
 /// When peers see a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +110,27 @@ pub enum Input {
         /// The append's bytes (Yjs v1).
         update: Bytes,
     },
+    /// Other nodes may be there, or may have missed something: tell them everything, and ask.
+    MeetNodes,
+    /// Another node told of presence.
+    NodePresence {
+        /// Who told.
+        node: NodeId,
+        /// Grows with each message of the node; what comes late or twice is ignored.
+        number: u64,
+        /// What it told.
+        told: NodePresence,
+    },
+    /// Another node is gone.
+    NodeLost {
+        /// Who is gone.
+        node: NodeId,
+    },
+    /// The state of a former replica whose log was taken back: what the log lacks is stored again.
+    Held {
+        /// The whole state (Yjs v1).
+        update: Bytes,
+    },
     /// All appends up to this version are durable.
     Committed {
         /// An [`Effect::Append::version`].
@@ -161,6 +204,11 @@ pub enum Effect {
         session: SessionId,
         /// The admitted bytes (Yjs v1).
         update: Bytes,
+    },
+    /// Tell other nodes of presence.
+    TellNodes {
+        /// What they have to know.
+        told: NodePresence,
     },
     /// Ask for [`Input::Drained`] once the session's queue is empty.
     NotifyDrained {

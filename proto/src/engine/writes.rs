@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::close::CloseReason;
 use super::replica::{Replica, Staged};
 use super::session::OpenGap;
-use super::types::{Effect, Observation, SessionId, Suspect, Writes};
+use super::types::{Effect, HELD, Observation, SessionId, Suspect, Writes};
 use crate::admission::{self, Admission, Admitted, Advance, Gap, Refusal, StateVector};
 use crate::wire::Outbound;
 
@@ -156,6 +156,23 @@ impl Replica {
             None => {
                 self.dead = true;
                 effects.push(Effect::Diverged);
+            }
+        }
+    }
+
+    /// Stages what a former replica held beyond the log.
+    pub(super) fn receive_held(&mut self, update: &Bytes, effects: &mut Vec<Effect>) {
+        match self.state.admit(update, &self.limits) {
+            Ok(Admission { admitted, .. }) => {
+                if let Some(admitted) = admitted {
+                    self.staged_bytes += admitted.update.len();
+                    self.staged_own += 1;
+                    let author = Some(HELD);
+                    self.staged.push(Staged { author, admitted });
+                }
+            }
+            Err(refusal) => {
+                effects.push(Effect::Observed(Observation::Refused(refusal.reason())));
             }
         }
     }

@@ -355,6 +355,7 @@ impl World {
                     }
                 }
                 Effect::Close { session, reason } => self.end_session(session, reason),
+                Effect::TellNodes { .. } => {}
                 Effect::Poisoned { .. } | Effect::Diverged => return Err(Violation::Poisoned),
                 Effect::Observed(observation) => self.observe(observation),
             }

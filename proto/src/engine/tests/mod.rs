@@ -7,6 +7,7 @@ mod failures;
 mod foreign;
 mod joining;
 mod limits;
+mod nodes;
 mod presence;
 mod relay;
 mod snapshots;

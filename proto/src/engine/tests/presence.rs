@@ -19,7 +19,7 @@ pub(super) fn entries(list: &[(u64, u32, Option<&'static str>)]) -> Message {
 }
 
 /// What presence reaches a session: client, clock and whether it is here.
-fn heard(effects: &[Effect], session: u64) -> Vec<(u64, u32, bool)> {
+pub(super) fn heard(effects: &[Effect], session: u64) -> Vec<(u64, u32, bool)> {
     let mut found = Vec::new();
     for message in to(effects, session) {
         if let Outbound::Presence { entries } = message {
