@@ -83,6 +83,7 @@ impl StoredOperations {
             origin,
             time_ms: self.clock.wall_ms(),
             update: admitted,
+            after: None,
         };
         let outcomes = self.store.commit(&[append]).await?;
         match outcomes.first() {

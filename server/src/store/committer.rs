@@ -1,6 +1,11 @@
 //! Group commit: while one batch is being made durable, the appends of all documents gather for
 //! the next.
 //!
+//! A store that many nodes share takes several batches at a time, one a *lane*. A document's lane
+//! follows from its name, equally on all nodes, so that who waits for the lock of a busy document
+//! holds up only its lane. A document that another node writes to at the same moment is put *aside*: it
+//! is committed alone, beside its lane, until nothing of it waits.
+//!
 //! Nothing submitted is dropped. Errors that may pass are retried with the same batch, in order;
 //! an error that stays is traced to its document by splitting the batch, so that the others go on.
 //! The queue is bounded in bytes by its callers, who stop writers while [`Committer::has_room`] is
@@ -51,6 +56,9 @@ pub enum CommitRefusal {
     /// The document is frozen.
     #[error("the document is quarantined; see `driftless doc show`")]
     Quarantined,
+    /// The log was taken back behind what the change rests on.
+    #[error("the log was taken back to an earlier state")]
+    LogLost,
     /// The store cannot take appends of this document.
     #[error(transparent)]
     Failed(StoreError),
@@ -82,13 +90,19 @@ pub struct CommitterOptions {
     /// where flushes are nearly free, appends gather in it, and a commit costs the same for one as
     /// for ten. The first append after a quiet time waits for nothing.
     pub linger: Duration,
-    /// Bytes that may wait before writers are stopped.
+    /// Bytes that may wait before writers are stopped, of all lanes together.
     pub queue_bytes_max: usize,
+    /// Batches that may be under way at a time, at least one; equal on all nodes.
+    pub lanes: usize,
     /// The wait after a first failure; it doubles with each further one.
     pub retry_min: Duration,
     /// The longest wait between attempts.
     pub retry_max: Duration,
 }
+
+/// Documents of a lane that are committed beside it at a time; each takes a connection. Further ones hold
+/// their lane up.
+pub const ASIDE_MAX: usize = 2;
 
 /// The longest linger that is honoured: more would be felt in every acknowledgement.
 pub const LINGER_MAX: Duration = Duration::from_millis(2);
@@ -100,6 +114,8 @@ impl Default for CommitterOptions {
             linger: LINGER_MAX,
             // A store that is down for a minute under 4 MB/s of edits stops nobody.
             queue_bytes_max: 256 << 20,
+            // An embedded database has one writer.
+            lanes: 1,
             // A passing hiccup costs little more than itself.
             retry_min: Duration::from_millis(100),
             // A store that is back is noticed within two seconds.
@@ -109,7 +125,7 @@ impl Default for CommitterOptions {
 }
 
 /// How the committer is doing, as plain data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommitterStatus {
     /// Appends that wait or are being committed.
     pub queued_appends: usize,
@@ -124,6 +140,22 @@ pub struct CommitterStatus {
 }
 
 impl CommitterStatus {
+    /// The status of two lanes as one: what waits adds up, the worse health counts.
+    fn with(self, other: Self) -> Self {
+        let health = match (self.health, other.health) {
+            (CommitterHealth::Healthy, health) | (health, CommitterHealth::Healthy) => health,
+            (one, another) if one.since() >= another.since() => one,
+            (_, another) => another,
+        };
+        Self {
+            queued_appends: self.queued_appends + other.queued_appends,
+            queued_bytes: self.queued_bytes + other.queued_bytes,
+            last_batch_appends: self.last_batch_appends.max(other.last_batch_appends),
+            last_commit: self.last_commit.max(other.last_commit),
+            health,
+        }
+    }
+
     /// True while commits succeed.
     pub fn is_healthy(&self) -> bool {
         self.health == CommitterHealth::Healthy
@@ -144,9 +176,10 @@ impl std::fmt::Display for CommitterStatus {
 }
 
 /// Whether commits succeed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum CommitterHealth {
     /// The last commit succeeded, or none was needed yet.
+    #[default]
     Healthy,
     /// A batch is being retried; nothing is lost, acknowledgements wait.
     Retrying {
@@ -157,11 +190,27 @@ pub enum CommitterHealth {
     },
 }
 
-/// The handle of the committing task. Clones share it; the last one to go stops it.
+impl CommitterHealth {
+    /// For how long commits fail.
+    fn since(&self) -> Duration {
+        match self {
+            Self::Healthy => Duration::ZERO,
+            Self::Retrying { since, .. } => *since,
+        }
+    }
+}
+
+/// The handle of the committing tasks. Clones share it; the last one to go stops them.
 #[derive(Debug, Clone)]
 pub struct Committer {
+    lanes: Arc<[Lane]>,
+}
+
+/// A queue and the task that commits from it.
+#[derive(Debug)]
+struct Lane {
     shared: Arc<Shared>,
-    task: Arc<OwnedTask>,
+    task: OwnedTask,
 }
 
 #[derive(Debug)]
@@ -182,66 +231,90 @@ impl Drop for OwnedTask {
 }
 
 impl Committer {
-    /// Starts the committing task on the current tokio runtime.
+    /// Starts the committing tasks on the current tokio runtime.
     pub fn start(store: Arc<dyn Store>, options: CommitterOptions) -> Self {
-        let shared = Arc::new(Shared::new(options.queue_bytes_max as u64));
-        let task = tokio::spawn(run::run(shared.clone(), store, options));
+        let lanes = options.lanes.max(1);
+        let bytes_max = (options.queue_bytes_max / lanes) as u64;
+        let start = |number: usize| {
+            let shared = Arc::new(Shared::new(number, bytes_max));
+            let task = tokio::spawn(run::run(shared.clone(), store.clone(), options));
+            Lane {
+                shared,
+                task: OwnedTask(Mutex::new(Some(task))),
+            }
+        };
         Self {
-            shared,
-            task: Arc::new(OwnedTask(Mutex::new(Some(task)))),
+            lanes: (0..lanes).map(start).collect(),
         }
+    }
+
+    fn lane(&self, document: &DocumentName) -> &Shared {
+        let number = lane_hash(document.as_str()) % self.lanes.len() as u64;
+        &self.lanes[usize::try_from(number).unwrap_or(0)].shared
     }
 
     /// Queues an append and returns at once; appends are committed in the order of submission.
     /// After [`Self::shutdown`] it is not taken (`false`) and its listener hears nothing, so that
     /// nobody acknowledges it.
     pub fn submit(&self, pending: PendingAppend) -> bool {
-        self.shared.submit(pending)
+        self.lane(&pending.append.document).submit(pending)
     }
 
-    /// False while the queue is full: stop taking changes from writers until it has room again.
-    pub fn has_room(&self) -> bool {
-        self.shared.has_room()
+    /// False while the document's queue is full: stop taking changes from its writers until it has
+    /// room again.
+    pub fn has_room(&self, document: &DocumentName) -> bool {
+        self.lane(document).has_room()
     }
 
     /// True when changes come faster than a healthy store takes them: let writers wait a little, so
     /// that the queue never gets full. Not while the store is away, which waiting does not help.
-    pub fn is_behind(&self) -> bool {
-        self.shared.is_behind()
+    pub fn is_behind(&self, document: &DocumentName) -> bool {
+        self.lane(document).is_behind()
     }
 
-    /// Resolves when the queue has room.
-    pub async fn wait_for_room(&self) {
-        self.shared.wait_until(queue::State::has_room).await;
+    /// Resolves when the document's queue has room.
+    pub async fn wait_for_room(&self, document: &DocumentName) {
+        self.lane(document).wait_until(queue::State::has_room).await;
     }
 
     /// Resolves when no append of the document waits or is being committed. A load that starts
     /// then sees all of them.
     pub async fn wait_idle(&self, document: &DocumentName) {
-        self.shared
+        self.lane(document)
             .wait_until(|state| !state.is_unfinished(document))
             .await;
     }
 
     /// How the committer is doing.
     pub fn status(&self) -> CommitterStatus {
-        self.shared.status()
+        let lanes = self.lanes.iter().map(|lane| lane.shared.status());
+        lanes.reduce(CommitterStatus::with).unwrap_or_default()
     }
 
     /// Takes no more appends, commits all that are queued, and stops; gives up at the deadline.
     pub async fn shutdown(&self, deadline: Duration) -> Result<(), Unfinished> {
-        self.shared.stop();
-        let Some(mut task) = self.task.take() else {
-            return Ok(());
-        };
-        if tokio::time::timeout(deadline, &mut task).await.is_err() {
-            task.abort();
+        let ends_at = tokio::time::Instant::now() + deadline;
+        self.lanes.iter().for_each(|lane| lane.shared.stop());
+        for mut task in self.lanes.iter().filter_map(|lane| lane.task.take()) {
+            if tokio::time::timeout_at(ends_at, &mut task).await.is_err() {
+                task.abort();
+            }
         }
-        match self.shared.status().queued_appends {
+        match self.status().queued_appends {
             0 => Ok(()),
             appends => Err(Unfinished {
                 appends: appends as u64,
             }),
         }
     }
+}
+
+/// FNV-1a with 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>): the same on every node, of
+/// every version.
+fn lane_hash(name: &str) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    name.bytes().fold(OFFSET, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(PRIME)
+    })
 }

@@ -53,6 +53,7 @@ macro_rules! enrol {
             concurrent_commits_and_loads_see_prefixes,
             names_are_bytes,
             an_empty_batch_is_fine,
+            log_ends_are_told_in_the_order_asked,
             a_deleted_document_keeps_its_tombstone_only,
             tombstones_merge_over_deletes,
             deleting_what_is_not_there_says_so,
@@ -110,6 +111,7 @@ pub(crate) fn append(document: &str, epoch: u64, number: u64) -> Append {
         },
         time_ms: 1_000 + number,
         update: Bytes::from(format!("update {number}")),
+        after: None,
     }
 }
 

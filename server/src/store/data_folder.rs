@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::StoreError;
 
@@ -13,6 +14,10 @@ pub const LOCK_FILE_NAME: &str = "driftless.lock";
 
 /// The embedded database's name in the folder.
 pub const DATABASE_FILE_NAME: &str = "driftless.db";
+
+/// How long a held lock is asked for again: longer than a process takes to start or to vanish, and
+/// too short to be noticed.
+const LOCK_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A process id has at most ten digits; the lock file holds nothing else.
 const PID_BYTES_MAX: u64 = 16;
@@ -36,7 +41,7 @@ impl DataFolder {
             .truncate(false)
             .open(&lock_path)
             .map_err(|error| unusable(&lock_path, "open", &error))?;
-        match lock.try_lock() {
+        match take(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(held(path, &mut lock)),
             Err(TryLockError::Error(error)) => return Err(unusable(&lock_path, "lock", &error)),
@@ -56,6 +61,20 @@ impl DataFolder {
     /// Where the embedded database is, or will be.
     pub fn database(&self) -> PathBuf {
         self.path.join(DATABASE_FILE_NAME)
+    }
+}
+
+/// Takes the lock. A process that is being started by this one holds a copy of an earlier lock until
+/// it runs its program, and one that was killed holds its own until the system has cleaned up.
+fn take(lock: &File) -> Result<(), TryLockError> {
+    let begun = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_PATIENCE / 10);
+            }
+            taken => return taken,
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use driftless_proto::name::DocumentName;
 use tokio::sync::watch;
 
 use super::{
-    Append, CommitOutcome, DocumentSummary, Inspection, LoadedDocument, LogLimits, LogRange,
-    LogStart, Repair, Snapshot, StatsFilter, StatsPage, Store, StoreError, StoreFuture,
+    Append, CommitOutcome, DocumentSummary, Inspection, LoadedDocument, LogEnd, LogLimits,
+    LogRange, LogStart, Repair, Snapshot, StatsFilter, StatsPage, Store, StoreError, StoreFuture,
 };
 
 /// What goes wrong with one commit.
@@ -166,6 +166,10 @@ impl Store for FaultyStore {
         limits: LogLimits,
     ) -> StoreFuture<'a, LogRange> {
         self.inner.read_log(document, start, limits)
+    }
+
+    fn log_ends<'a>(&'a self, documents: &'a [DocumentName]) -> StoreFuture<'a, Vec<LogEnd>> {
+        self.inner.log_ends(documents)
     }
 
     fn scan_stats<'a>(

@@ -24,6 +24,11 @@ pub struct LogLimits {
 }
 
 impl LogLimits {
+    /// One append.
+    pub const ONE: Self = Self {
+        appends_max: 1,
+        bytes_max: u64::MAX,
+    };
     /// The whole rest of the log, as a load needs it; compaction bounds how long that is.
     pub const NONE: Self = Self {
         appends_max: u64::MAX,

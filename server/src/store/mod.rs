@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use driftless_proto::name::DocumentName;
@@ -15,11 +16,15 @@ pub mod committer;
 pub mod compaction;
 #[cfg(test)]
 mod conformance;
+pub mod copy;
 pub mod data_folder;
+mod database_error;
 #[cfg(any(test, feature = "fault-injection"))]
 pub mod faulty;
 pub mod housekeeper;
 mod maintenance;
+pub mod postgres;
+pub mod schema;
 pub mod sqlite;
 mod tombstone;
 
@@ -43,6 +48,26 @@ pub struct Origin {
     pub door: String,
 }
 
+/// A place in a log, told apart from the same place in another history by its random id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogPoint {
+    /// The sequence number.
+    pub sequence: u64,
+    /// The id of the append there.
+    pub id: AppendId,
+}
+
+/// Where a document's log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogEnd {
+    /// The current generation of history; 1 for a document that was never written.
+    pub epoch: u64,
+    /// The newest sequence number, 0 when there is none.
+    pub head: u64,
+    /// The id of the append there; `None` when only a snapshot holds it.
+    pub id: Option<AppendId>,
+}
+
 /// One durable log entry that waits for its commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Append {
@@ -58,6 +83,9 @@ pub struct Append {
     pub time_ms: u64,
     /// The admitted Yjs v1 update.
     pub update: Bytes,
+    /// The newest append that the change may rest on. Where the log can be taken back under live
+    /// writers (a restore, a failover to a server that lags), it must still be there.
+    pub after: Option<LogPoint>,
 }
 
 /// What became of one append of a committed batch.
@@ -75,6 +103,10 @@ pub enum CommitOutcome {
     },
     /// The document is frozen; nothing was stored.
     Quarantined,
+    /// What the change rests on is not in the log any more; nothing was stored.
+    LogLost,
+    /// Another node is writing to the document; nothing was stored ([`Store::commit_free`]).
+    Busy,
 }
 
 /// An append as it is read back.
@@ -211,6 +243,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// After [`StoreError::FlushFailed`] the store reopens and verifies before its next write.
     fn commit<'a>(&'a self, batch: &'a [Append]) -> StoreFuture<'a, Vec<CommitOutcome>>;
 
+    /// As [`Store::commit`], but passes over documents that another node is writing to at the moment
+    /// ([`CommitOutcome::Busy`]), so that they hold up no others.
+    fn commit_free<'a>(&'a self, batch: &'a [Append]) -> StoreFuture<'a, Vec<CommitOutcome>> {
+        self.commit(batch)
+    }
+
     /// Work that follows commits and that acknowledgements need not wait for, such as moving the
     /// write-ahead log into the database. Cheap when nothing is due. Failures lose no data.
     fn after_commit(&self) -> StoreFuture<'_, ()> {
@@ -248,10 +286,21 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         limits: LogLimits,
     ) -> StoreFuture<'a, LogRange>;
 
+    /// Where the logs of these documents end, in their order. Cheap: it is asked for all documents
+    /// in memory, to find what was missed of other nodes.
+    fn log_ends<'a>(&'a self, documents: &'a [DocumentName]) -> StoreFuture<'a, Vec<LogEnd>>;
+
     /// One bounded step of a scan over all documents for those beyond the filter, from `cursor`
     /// (0 at first).
     fn scan_stats<'a>(&'a self, filter: &'a StatsFilter, cursor: u64)
     -> StoreFuture<'a, StatsPage>;
+
+    /// Asks to be the one that keeps house for so long: true when it is this process. What a former one
+    /// still tries after its time is refused.
+    fn lead_housekeeping(&self, lease: Duration) -> StoreFuture<'_, bool> {
+        let _ = lease;
+        Box::pin(std::future::ready(Ok(true)))
+    }
 
     /// Gives up to `bytes_max` of unused space back to the file system; true when more remains.
     fn reclaim_space(&self, bytes_max: u64) -> StoreFuture<'_, bool> {

@@ -8,7 +8,7 @@ use driftless_proto::name::DocumentName;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{CommitterHealth, CommitterStatus, PendingAppend};
+use super::{ASIDE_MAX, CommitterHealth, CommitterStatus, PendingAppend};
 use crate::metrics;
 use crate::store::StoreError;
 
@@ -24,6 +24,8 @@ const APPEND_OVERHEAD_BYTES: u64 = 256;
 /// The queue and its signals, shared by the handle and the task.
 #[derive(Debug)]
 pub(super) struct Shared {
+    /// Names the lane in metrics.
+    lane: String,
     state: Mutex<State>,
     /// Something was queued, or the queue was closed.
     work: Notify,
@@ -35,6 +37,8 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct State {
     waiting: VecDeque<PendingAppend>,
+    /// Documents that are committed beside the lane, with what came for them since.
+    aside: HashMap<DocumentName, VecDeque<PendingAppend>>,
     /// Appends by document that wait or are being committed.
     unfinished: HashMap<DocumentName, usize>,
     unfinished_appends: usize,
@@ -61,24 +65,40 @@ impl State {
     }
 
     fn take_batch(&mut self) -> Vec<PendingAppend> {
-        let mut bytes = 0;
-        let mut count = 0;
-        for pending in self.waiting.iter().take(BATCH_APPENDS_MAX) {
-            bytes += pending.append.update.len() as u64;
-            if bytes > BATCH_BYTES_MAX && count > 0 {
-                break;
+        if !self.aside.is_empty() {
+            let waiting = std::mem::take(&mut self.waiting);
+            for pending in waiting {
+                match self.aside.get_mut(&pending.append.document) {
+                    Some(own) => own.push_back(pending),
+                    None => self.waiting.push_back(pending),
+                }
             }
-            count += 1;
         }
-        self.waiting.drain(..count).collect()
+        take_from(&mut self.waiting)
     }
 }
 
+/// As many of the first appends as make a batch.
+fn take_from(waiting: &mut VecDeque<PendingAppend>) -> Vec<PendingAppend> {
+    let mut bytes = 0;
+    let mut count = 0;
+    for pending in waiting.iter().take(BATCH_APPENDS_MAX) {
+        bytes += pending.append.update.len() as u64;
+        if bytes > BATCH_BYTES_MAX && count > 0 {
+            break;
+        }
+        count += 1;
+    }
+    waiting.drain(..count).collect()
+}
+
 impl Shared {
-    pub(super) fn new(bytes_max: u64) -> Self {
+    pub(super) fn new(lane: usize, bytes_max: u64) -> Self {
         Self {
+            lane: lane.to_string(),
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
+                aside: HashMap::new(),
                 unfinished: HashMap::new(),
                 unfinished_appends: 0,
                 unfinished_bytes: 0,
@@ -151,13 +171,47 @@ impl Shared {
                 (state.waiting.len(), state.is_stopped)
             };
             if waiting > 0 {
-                return Some(self.state().take_batch());
+                let batch = self.state().take_batch();
+                // All that waited may be of documents that are aside.
+                if !batch.is_empty() {
+                    return Some(batch);
+                }
             }
             if is_stopped {
                 return None;
             }
             self.work.notified().await;
         }
+    }
+
+    /// Puts a document aside; false when as many as may be are already.
+    pub(super) fn put_aside(&self, document: &DocumentName) -> bool {
+        let mut state = self.state();
+        if state.aside.len() >= ASIDE_MAX {
+            return false;
+        }
+        state.aside.insert(document.clone(), VecDeque::new());
+        true
+    }
+
+    /// What came since for a document that is aside; when nothing did, it goes back to the lane.
+    pub(super) fn next_aside(&self, document: &DocumentName) -> Option<Vec<PendingAppend>> {
+        let mut state = self.state();
+        // Nobody else distributes what waits while the lane has a batch under way.
+        let waiting = std::mem::take(&mut state.waiting);
+        let (own, others) = waiting
+            .into_iter()
+            .partition(|pending| pending.append.document == *document);
+        state.waiting = others;
+        let since = state.aside.get_mut(document)?;
+        let own: VecDeque<PendingAppend> = own;
+        since.extend(own);
+        let batch = take_from(since);
+        if batch.is_empty() {
+            state.aside.remove(document);
+            return None;
+        }
+        Some(batch)
     }
 
     /// False when a whole batch waits, or nothing more comes.
@@ -181,7 +235,7 @@ impl Shared {
         }
         let bytes = state.unfinished_bytes;
         drop(state);
-        metrics::commit_queue(bytes);
+        metrics::commit_queue(&self.lane, bytes);
         self.progress.notify_waiters();
     }
 

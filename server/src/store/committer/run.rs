@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use driftless_proto::name::DocumentName;
 use futures_util::FutureExt;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::queue::Shared;
@@ -31,24 +32,79 @@ struct Ticket {
 pub(super) async fn run(shared: Arc<Shared>, store: Arc<dyn Store>, options: CommitterOptions) {
     let linger = options.linger.min(LINGER_MAX);
     let mut not_before = Instant::now();
+    let mut asides = JoinSet::new();
     while let Some(pending) = shared.next_batch(not_before).await {
-        let mut parts = vec![pending.into_iter().collect::<Batch>()];
-        while let Some(part) = parts.pop() {
-            match commit_until_settled(&shared, &*store, &options, &part.appends).await {
-                Ok(outcomes) => part.report(&shared, &outcomes),
-                Err(error) => match part.split() {
-                    // The last part is taken next: the halves keep their order.
-                    Ok((first, second)) => parts.extend([second, first]),
-                    Err(part) => part.refuse(&shared, &error),
-                },
+        let batch: Batch = pending.into_iter().collect();
+        let busy = commit_parts(&shared, &*store, &options, batch, Wait::PassOver).await;
+        for batch in busy.into_iter().flat_map(Batch::by_document) {
+            let work = (shared.clone(), store.clone(), options);
+            match batch.appends.first().map(|first| first.document.clone()) {
+                Some(document) if shared.put_aside(&document) => {
+                    asides.spawn(run_aside(work, document, batch));
+                }
+                _ => {
+                    commit_parts(&shared, &*store, &options, batch, Wait::ForLocks).await;
+                }
             }
         }
+        while asides.try_join_next().is_some() {}
         not_before = Instant::now() + linger;
         if let Err(error) = guarded(store.after_commit()).await {
             metrics::commit_failed(error.kind());
             tracing::warn!(%error, "the work that follows commits failed; it is tried again later");
         }
     }
+    while asides.join_next().await.is_some() {}
+}
+
+/// Commits a document that other nodes write to, too, until nothing of it waits.
+async fn run_aside(
+    (shared, store, options): (Arc<Shared>, Arc<dyn Store>, CommitterOptions),
+    document: DocumentName,
+    batch: Batch,
+) {
+    metrics::committed_aside();
+    let mut next = Some(batch);
+    while let Some(batch) = next.take() {
+        commit_parts(&shared, &*store, &options, batch, Wait::ForLocks).await;
+        let more = shared.next_aside(&document);
+        next = more.map(|pending| pending.into_iter().collect());
+    }
+}
+
+/// What to do about documents that another node is writing to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    PassOver,
+    ForLocks,
+}
+
+/// Settles a batch, in parts if one document spoils it; returns what was passed over.
+async fn commit_parts(
+    shared: &Shared,
+    store: &dyn Store,
+    options: &CommitterOptions,
+    batch: Batch,
+    wait: Wait,
+) -> Option<Batch> {
+    let mut busy: Option<Batch> = None;
+    let mut parts = vec![batch];
+    while let Some(part) = parts.pop() {
+        match commit_until_settled(shared, store, options, &part.appends, wait).await {
+            Ok(outcomes) => {
+                if let Some(more) = part.report(shared, &outcomes) {
+                    let more = more.appends.into_iter().zip(more.tickets);
+                    busy.get_or_insert_default().extend(more);
+                }
+            }
+            Err(error) => match part.split() {
+                // The last part is taken next: the halves keep their order.
+                Ok((first, second)) => parts.extend([second, first]),
+                Err(part) => part.refuse(shared, &error),
+            },
+        }
+    }
+    busy
 }
 
 /// Commits the appends, however often errors that may pass come in between. An error that is
@@ -58,15 +114,22 @@ async fn commit_until_settled(
     store: &dyn Store,
     options: &CommitterOptions,
     appends: &[Append],
+    wait: Wait,
 ) -> Result<Vec<CommitOutcome>, StoreError> {
-    let mut wait = options.retry_min;
+    let mut pause = options.retry_min;
     loop {
         let begun = Instant::now();
-        let error = match guarded(store.commit(appends)).await {
+        let commit = match wait {
+            Wait::PassOver => store.commit_free(appends),
+            Wait::ForLocks => store.commit(appends),
+        };
+        let error = match guarded(commit).await {
             Ok(outcomes) => {
                 let took = begun.elapsed();
-                metrics::committed(appends.len(), took);
-                shared.note_success(appends.len(), took);
+                let busy = outcomes.iter().filter(|it| **it == CommitOutcome::Busy);
+                let settled = appends.len() - busy.count();
+                metrics::committed(settled, took);
+                shared.note_success(settled, took);
                 return Ok(outcomes);
             }
             Err(error) => error,
@@ -75,10 +138,10 @@ async fn commit_until_settled(
         if !error.is_retryable() {
             return Err(error);
         }
-        tracing::warn!(%error, appends = appends.len(), ?wait, "a commit failed; it is retried");
+        tracing::warn!(%error, appends = appends.len(), ?pause, "a commit failed; it is retried");
         shared.note_trouble(&error);
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(options.retry_max);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(options.retry_max);
     }
 }
 
@@ -88,6 +151,15 @@ async fn guarded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result
         .catch_unwind()
         .await
         .unwrap_or_else(|_| Err(StoreError::Unavailable("the store panicked".to_owned())))
+}
+
+impl Extend<(Append, Ticket)> for Batch {
+    fn extend<I: IntoIterator<Item = (Append, Ticket)>>(&mut self, more: I) {
+        for (append, ticket) in more {
+            self.appends.push(append);
+            self.tickets.push(ticket);
+        }
+    }
 }
 
 impl FromIterator<PendingAppend> for Batch {
@@ -134,8 +206,9 @@ impl Batch {
         Ok((first, second))
     }
 
-    /// Tells every listener once how far it is, after telling what was refused.
-    fn report(&self, shared: &Shared, outcomes: &[CommitOutcome]) {
+    /// Tells every listener once how far it is, after telling what was refused. Returns what was passed
+    /// over.
+    fn report(self, shared: &Shared, outcomes: &[CommitOutcome]) -> Option<Self> {
         let mut committed: HashMap<*const (), (&Ticket, Vec<Committed<'_>>)> = HashMap::new();
         let appends = self.appends.iter().zip(&self.tickets);
         for ((append, ticket), outcome) in appends.zip(outcomes) {
@@ -151,13 +224,38 @@ impl Batch {
                 }
                 CommitOutcome::EpochChanged { current } => CommitRefusal::EpochChanged { current },
                 CommitOutcome::Quarantined => CommitRefusal::Quarantined,
+                CommitOutcome::LogLost => CommitRefusal::LogLost,
+                CommitOutcome::Busy => continue,
             };
             ticket.tell_refused(refusal);
         }
         for (ticket, stored) in committed.into_values() {
             contained(|| ticket.listener.on_committed(ticket.version, &stored));
         }
-        self.finish(shared);
+        if !outcomes.contains(&CommitOutcome::Busy) {
+            self.finish(shared);
+            return None;
+        }
+        let (mut busy, mut settled) = (Self::default(), Self::default());
+        let appends = self.appends.into_iter().zip(self.tickets);
+        for (one, outcome) in appends.zip(outcomes) {
+            match outcome {
+                CommitOutcome::Busy => busy.extend([one]),
+                _ => settled.extend([one]),
+            }
+        }
+        settled.finish(shared);
+        Some(busy)
+    }
+
+    /// A batch for each document, each in order.
+    fn by_document(self) -> impl Iterator<Item = Self> {
+        let mut batches: HashMap<DocumentName, Self> = HashMap::new();
+        for one in self.appends.into_iter().zip(self.tickets) {
+            let batch = batches.entry(one.0.document.clone()).or_default();
+            batch.extend([one]);
+        }
+        batches.into_values()
     }
 
     fn refuse(&self, shared: &Shared, error: &StoreError) {
@@ -183,6 +281,7 @@ impl Ticket {
         let reason = match &refusal {
             CommitRefusal::EpochChanged { .. } => "epoch",
             CommitRefusal::Quarantined => "quarantine",
+            CommitRefusal::LogLost => "log_lost",
             CommitRefusal::Failed(error) => error.kind(),
         };
         metrics::commit_refused(reason);

@@ -283,14 +283,14 @@ async fn a_full_queue_says_so_and_still_takes_what_was_accepted() {
     let mut bench = Bench::with(options).await;
     bench.store.hold_commits(true);
     for number in 1..=3 {
-        assert!(bench.committer.has_room());
+        assert!(bench.committer.has_room(&name("a")));
         bench.submit("a", number);
     }
     bench.submit("a", 4);
-    assert!(!bench.committer.has_room());
+    assert!(!bench.committer.has_room(&name("a")));
     bench.submit("a", 5);
     let committer = bench.committer.clone();
-    let waiting = tokio::spawn(async move { committer.wait_for_room().await });
+    let waiting = tokio::spawn(async move { committer.wait_for_room(&name("a")).await });
     tokio::task::yield_now().await;
     assert!(!waiting.is_finished());
     bench.store.hold_commits(false);
@@ -326,7 +326,7 @@ async fn large_appends_make_small_batches() {
 
 #[tokio::test]
 async fn edits_gather_behind_a_commit_and_the_first_one_waits_for_nothing() {
-    let queue = super::queue::Shared::new(1 << 20);
+    let queue = super::queue::Shared::new(0, 1 << 20);
     let begun = tokio::time::Instant::now();
     for waited in [Duration::ZERO, LINGER_MAX] {
         let pending = PendingAppend {
@@ -396,4 +396,20 @@ async fn a_dropped_committer_leaves_no_task() {
     }
     let outcome = store.commit(&[append("a", 1, 1)]).await.unwrap();
     assert_eq!(outcome, [committed(1)]);
+}
+
+#[tokio::test]
+async fn a_lane_that_waits_holds_up_only_its_own_documents() {
+    // `a` and `b` differ in the last byte, so that with two lanes they are in different ones.
+    let lanes = |lanes| CommitterOptions { lanes, ..quick() };
+    let mut bench = Bench::with(lanes(2)).await;
+    bench
+        .store
+        .spoil_document(name("a"), StoreError::Unavailable("not now".to_owned()));
+    bench.submit("a", 1);
+    bench.submit("b", 2);
+    bench.idle("b").await;
+    assert_eq!(bench.stored("b").await, [2]);
+    assert_eq!(bench.committer.status().queued_appends, 1);
+    assert!(!bench.committer.status().is_healthy());
 }

@@ -1,7 +1,7 @@
 //! Conformance: the log of appends.
 
 use crate::store::conformance::*;
-use crate::store::{LogLimits, LogStart};
+use crate::store::{LogEnd, LogLimits, LogStart};
 
 pub(crate) async fn an_unknown_document_is_empty(backend: &impl Backend) {
     let store = backend.store();
@@ -216,4 +216,27 @@ pub(crate) async fn log_reads_keep_to_their_limits(backend: &impl Backend) {
         assert_eq!(range.appends, [], "after {after}");
         assert_eq!((range.head, range.damage), (9, None), "after {after}");
     }
+}
+
+pub(crate) async fn log_ends_are_told_in_the_order_asked(backend: &impl Backend) {
+    let store = backend.store();
+    fill(&*store, "a", 1..=3).await;
+    fill(&*store, "b", 4..=4).await;
+    fill(&*store, "gone", 5..=6).await;
+    store.delete(&name("gone"), &[0]).await.unwrap();
+    let asked = ["b", "unknown", "a", "gone"].map(name);
+    let ends = store.log_ends(&asked).await.unwrap();
+    let end = |epoch, head, number: Option<u64>| LogEnd {
+        epoch,
+        head,
+        id: number.map(id),
+    };
+    let expected = [
+        end(1, 1, Some(4)),
+        end(1, 0, None),
+        end(1, 3, Some(3)),
+        end(2, 2, None),
+    ];
+    assert_eq!(ends, expected);
+    assert_eq!(store.log_ends(&[]).await.unwrap(), []);
 }

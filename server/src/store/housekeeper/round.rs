@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use driftless_proto::name::DocumentName;
@@ -32,6 +33,9 @@ const RECLAIM_BYTES: u64 = 4 << 20;
 
 /// Such transactions in one round: at most 256 MiB, a long tail of others waits for the next.
 const RECLAIMS_MAX: usize = 64;
+
+/// How long the right to keep house lasts without being asked for again: longer than any document takes.
+const LEASE: Duration = Duration::from_secs(60);
 
 /// After a document failed it is left alone this long: it would most likely fail again.
 const FAILED_PAUSE_MS: u64 = 10 * 60 * 1_000;
@@ -79,6 +83,15 @@ impl Rounds {
     /// Looks at all documents once. Failures are counted and told; none of them ends the round,
     /// except that the store cannot be read.
     pub(super) async fn round(&mut self) {
+        match self.store.lead_housekeeping(LEASE).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                metrics::housekeeping_failed();
+                tracing::warn!(%error, "housekeeping could not ask for its lease");
+                return;
+            }
+        }
         let now_ms = (self.now_ms)();
         self.failed.retain(|_, until_ms| *until_ms > now_ms);
         let filter = self.bounds.filter(now_ms);
@@ -93,6 +106,10 @@ impl Rounds {
                 }
             };
             for stats in &page.stats {
+                // What is tended takes a while; who lost the lease meanwhile stops.
+                if !matches!(self.store.lead_housekeeping(LEASE).await, Ok(true)) {
+                    return;
+                }
                 self.tend_or_remember(stats, now_ms).await;
             }
             cursor = page.next;

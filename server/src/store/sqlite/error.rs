@@ -37,7 +37,7 @@ pub(super) fn is_damage(error: &sqlx::Error) -> bool {
 }
 
 /// What the error means for the caller of a store.
-pub(super) fn store_error(error: &sqlx::Error) -> StoreError {
+pub(in super::super) fn store_error(error: &sqlx::Error) -> StoreError {
     let text = error.to_string();
     match error {
         sqlx::Error::Io(io) => return io_error(io, text),
@@ -74,11 +74,5 @@ fn io_error(error: &std::io::Error, text: String) -> StoreError {
     match error.kind() {
         StorageFull | QuotaExceeded | ReadOnlyFilesystem => StoreError::DiskFull(text),
         _ => StoreError::Unavailable(text),
-    }
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        store_error(&error)
     }
 }

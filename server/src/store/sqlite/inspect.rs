@@ -141,9 +141,10 @@ async fn examine(
 }
 
 /// Intact snapshots, and those that are not.
-type Sorted = (Vec<(SnapshotKind, Snapshot)>, Vec<SnapshotKind>);
+pub(super) type Sorted = (Vec<(SnapshotKind, Snapshot)>, Vec<SnapshotKind>);
 
-async fn examine_snapshots(
+/// Sorts the document's snapshots, and adds to the findings what is wrong with them.
+pub(super) async fn examine_snapshots(
     connection: &mut SqliteConnection,
     document: &DocumentName,
     row: &DocumentRow,

@@ -8,8 +8,8 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 
 use super::super::checksum::{AppendRow, snapshot_checksum};
 use super::super::{
-    LoadedDocument, LogLimits, LogRange, LogStart, Origin, Snapshot, SnapshotKind, StoreError,
-    StoredAppend,
+    LoadedDocument, LogEnd, LogLimits, LogRange, LogStart, Origin, Snapshot, SnapshotKind,
+    StoreError, StoredAppend,
 };
 use super::error::{is_damage, store_error};
 use super::unsettled::Unsettled;
@@ -95,6 +95,35 @@ pub(super) async fn read_log(
         .await?
         .ok_or(StoreError::NotFound)?;
     range_of(&mut transaction, document, &row, start, limits).await
+}
+
+/// Where these logs end, in one database snapshot.
+pub(super) async fn log_ends(
+    readers: &SqlitePool,
+    documents: &[DocumentName],
+    unsettled: &Unsettled,
+) -> Result<Vec<LogEnd>, StoreError> {
+    let are_unsettled: Vec<bool> = documents.iter().map(|it| unsettled.contains(it)).collect();
+    let mut transaction = readers.begin().await?;
+    let mut ends = Vec::with_capacity(documents.len());
+    for (document, is_unsettled) in documents.iter().zip(are_unsettled) {
+        let Some(row) = read_row(&mut transaction, document, is_unsettled).await? else {
+            ends.push(LogEnd {
+                epoch: 1,
+                head: 0,
+                id: None,
+            });
+            continue;
+        };
+        let before = row.head.saturating_sub(1);
+        let newest = read_appends(&mut transaction, document, &row, before, LogLimits::ONE).await?;
+        ends.push(LogEnd {
+            epoch: row.epoch,
+            head: row.head,
+            id: newest.appends.first().map(|append| append.id),
+        });
+    }
+    Ok(ends)
 }
 
 /// The document's row, if it exists, with what the journal holds of it.

@@ -13,30 +13,36 @@ use driftless_proto::name::DocumentName;
 use sqlx::sqlite::SqlitePool;
 
 use self::checkpoint::CheckpointMode;
+pub(super) use self::error::store_error;
 use self::unsettled::Unsettled;
 use self::writer::Writer;
 use super::data_folder::DataFolder;
 use super::{
-    Append, CommitOutcome, DocumentSummary, Inspection, LoadedDocument, LogLimits, LogRange,
-    LogStart, Repair, Snapshot, StatsFilter, StatsPage, Store, StoreError, StoreFuture,
+    Append, CommitOutcome, DocumentSummary, Inspection, LoadedDocument, LogEnd, LogLimits,
+    LogRange, LogStart, Repair, Snapshot, StatsFilter, StatsPage, Store, StoreError, StoreFuture,
 };
 
 mod attempts;
 mod backup;
 mod checkpoint;
 mod commit;
+mod copy;
+mod doctor;
 mod documents;
 mod error;
 mod history;
 mod inspect;
 mod journal;
 mod load;
+mod migrate;
 mod open;
 mod rows;
 mod unsettled;
 mod writer;
 
 pub use backup::restore;
+pub use doctor::examine;
+pub use migrate::migrate;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -205,6 +211,10 @@ impl Store for SqliteStore {
             limits,
             unsettled,
         ))
+    }
+
+    fn log_ends<'a>(&'a self, documents: &'a [DocumentName]) -> StoreFuture<'a, Vec<LogEnd>> {
+        Box::pin(load::log_ends(&self.readers, documents, &self.unsettled))
     }
 
     fn scan_stats<'a>(

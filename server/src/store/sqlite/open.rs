@@ -8,9 +8,10 @@ use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
     SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Row};
 
 use super::super::StoreError;
+use super::super::schema::{Recorded, SchemaReport, compare};
 
 /// "DRFT" in the file's header.
 pub(super) const APPLICATION_ID: i64 = 0x4452_4654;
@@ -40,7 +41,7 @@ const WAL_KEPT_BYTES: &str = "67108864";
 const SYNCHRONOUS_FULL: i64 = 2;
 
 /// `PRAGMA auto_vacuum` as a number: freed pages are given back in steps.
-const AUTO_VACUUM_INCREMENTAL: i64 = 2;
+pub(super) const AUTO_VACUUM_INCREMENTAL: i64 = 2;
 
 /// The embedded schema, recorded in a table of our own.
 fn migrator() -> Migrator {
@@ -84,6 +85,37 @@ async fn connect_writer(options: SqliteConnectOptions) -> Result<SqliteConnectio
     let mut connection = options.connect().await?;
     check_durable(&mut connection).await?;
     Ok(connection)
+}
+
+/// What the schema of a file is at; the file stays as it is, to the byte.
+pub(super) async fn look(path: &Path) -> Result<SchemaReport, StoreError> {
+    let mut connection = open_to_look(path).await?;
+    check_owner_of(&mut connection, path).await?;
+    let recorded = recorded(&mut connection).await?;
+    connection.close().await?;
+    compare(&path.display().to_string(), &recorded, &migrator())
+}
+
+async fn recorded(connection: &mut SqliteConnection) -> Result<Recorded, StoreError> {
+    let is_there: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM sqlite_schema WHERE name = 'driftless_migrations'",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if is_there == 0 {
+        return Ok(Recorded::new());
+    }
+    let rows = sqlx::query("SELECT version, checksum FROM driftless_migrations")
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect()
+}
+
+/// Opens a database so that not even its write-ahead log is moved into it when that is closed.
+pub(super) async fn open_to_look(path: &Path) -> Result<SqliteConnection, StoreError> {
+    Ok(as_it_is(path).read_only(true).connect().await?)
 }
 
 /// Opens a database file for reading as it is, with no settings applied.
@@ -130,12 +162,16 @@ fn writer_options(path: &Path) -> SqliteConnectOptions {
 /// Refuses a file that another program or a newer version wrote, before anything touches it.
 pub(super) async fn check_owner(path: &Path) -> Result<(), StoreError> {
     let mut connection = open_untouched(path).await?;
-    let application_id = pragma(&mut connection, "PRAGMA application_id").await?;
-    let version = pragma(&mut connection, "PRAGMA user_version").await?;
+    check_owner_of(&mut connection, path).await?;
+    Ok(connection.close().await?)
+}
+
+async fn check_owner_of(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    let application_id = pragma(connection, "PRAGMA application_id").await?;
+    let version = pragma(connection, "PRAGMA user_version").await?;
     let objects: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
-        .fetch_one(&mut connection)
+        .fetch_one(&mut *connection)
         .await?;
-    connection.close().await?;
     if application_id != APPLICATION_ID && (objects > 0 || application_id != 0) {
         return Err(StoreError::Refused(format!(
             "{} is a database of another program; nothing was changed in it; choose another \

@@ -48,6 +48,11 @@ impl SqliteBackend {
         self.store.writer.settle().await.unwrap();
     }
 
+    /// The store as what it is.
+    pub(crate) fn end(&self) -> Arc<SqliteStore> {
+        self.store.clone()
+    }
+
     pub(crate) async fn raw(&self) -> SqliteConnection {
         super::open::open_writer(self.store.path()).await.unwrap()
     }
