@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use driftless_proto::name::DocumentName;
 
-use super::{Bus, BusError, BusFuture, Event, Listener, Subscription};
+use super::{Bus, BusError, BusFuture, BusStatus, Event, Listener, Subscription};
 
 /// Channels in memory; clones share them. Bounded by the documents that are loaded.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +45,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Bus for LocalBus {
+    fn status(&self) -> BusStatus {
+        BusStatus::Local
+    }
+
     fn subscribe<'a>(
         &'a self,
         document: &'a DocumentName,

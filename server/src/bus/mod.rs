@@ -9,13 +9,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use driftless_proto::engine::NodePresence;
 use driftless_proto::name::DocumentName;
 
-use crate::store::AppendId;
+use crate::store::{AppendId, LogEnd};
 
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod local;
+mod message;
+pub mod redis;
 
 /// A boxed future, so that a bus can be a trait object.
 pub type BusFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -63,6 +66,29 @@ pub enum Event {
     },
     /// Something may have been lost: read the log.
     Interrupted,
+    /// Everything may have been lost for a while, in both directions.
+    Rejoined,
+    /// A node tells of presence.
+    Presence {
+        /// Who tells: random, new with each start of a process.
+        node: u64,
+        /// Grows with each message of the node.
+        number: u64,
+        /// What it tells.
+        told: Arc<NodePresence>,
+    },
+    /// A node fell silent.
+    NodeLost {
+        /// Who did.
+        node: u64,
+    },
+    /// Where the log ended a moment ago; never sent, it comes from this node's own look at the store.
+    LogEnd {
+        /// The end.
+        end: LogEnd,
+        /// Where this node was in the log before it looked.
+        applied: u64,
+    },
 }
 
 /// Hears what other nodes publish, in any order and perhaps twice. Called on the publisher's
@@ -85,11 +111,35 @@ pub trait Subscription: Debug + Send + Sync {
 
 /// Why there is no channel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the bus cannot be reached: {0}")]
+#[error("the bus cannot be used: {0}")]
 pub struct BusError(pub String);
+
+/// Whether other nodes are heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BusStatus {
+    /// There is no network to lose.
+    Local,
+    /// Other nodes are heard.
+    Up,
+    /// They are not; their changes are read from the log.
+    Down,
+}
+
+impl std::fmt::Display for BusStatus {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Local => "local",
+            Self::Up => "connected",
+            Self::Down => "down; changes of other nodes arrive by the log",
+        })
+    }
+}
 
 /// The channels between nodes, one a document.
 pub trait Bus: Debug + Send + Sync {
+    /// Whether other nodes are heard.
+    fn status(&self) -> BusStatus;
+
     /// Joins a channel. Once this resolves the listener hears everything that is published; so
     /// what is loaded from the store afterwards and what is heard leave nothing out.
     fn subscribe<'a>(

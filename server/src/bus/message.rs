@@ -1,0 +1,276 @@
+//! What nodes say to each other over a network, as bytes. Version 1; a message of another version is
+//! ignored and counted, and what it told is read from the log.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use driftless_proto::engine::NodePresence;
+
+use super::{Commit, Entry, Event};
+
+/// The version that is written.
+const VERSION: u8 = 1;
+
+const COMMITTED: u8 = 1;
+const DELETED: u8 = 2;
+const INTERRUPTED: u8 = 3;
+const PRESENCE: u8 = 4;
+const BEAT: u8 = 5;
+
+/// Stands for the length of an update that has to be read from the log.
+const NOT_INLINE: u32 = u32::MAX;
+
+/// What an entry takes at least: sequence, id, length.
+const ENTRY_BYTES_MIN: usize = 8 + 16 + 4;
+
+/// Flags of a message about presence.
+const IS_WHOLE: u8 = 1;
+const ASKS: u8 = 2;
+
+/// A message and who sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Envelope {
+    /// The sending node's number, random for each process.
+    pub(super) node: u64,
+    pub(super) said: Said,
+}
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Said {
+    /// Something about the channel's document.
+    Event(Event),
+    /// "I am here."
+    Beat,
+}
+
+/// The bytes of a sign of life.
+pub(super) fn encode_beat(node: u64) -> Bytes {
+    let mut out = begin(node);
+    out.put_u8(BEAT);
+    out.freeze()
+}
+
+fn begin(node: u64) -> BytesMut {
+    let mut out = BytesMut::new();
+    out.put_u8(VERSION);
+    out.put_u64_le(node);
+    out
+}
+
+/// Why a message was ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unreadable {
+    /// Another version wrote it.
+    #[error("a message of bus version {0}; this one knows {VERSION}")]
+    Version(u8),
+    /// It is no message.
+    #[error("a malformed message")]
+    Malformed,
+}
+
+/// The bytes of a message; nothing for one that is too large to be said.
+pub(super) fn encode(node: u64, event: &Event) -> Option<Bytes> {
+    let mut out = begin(node);
+    match event {
+        Event::Committed(commit) => {
+            out.put_u8(COMMITTED);
+            out.put_u64_le(commit.epoch);
+            out.put_u32_le(u32::try_from(commit.entries.len()).ok()?);
+            for entry in &commit.entries {
+                out.put_u64_le(entry.sequence);
+                out.put_slice(&entry.id);
+                match &entry.update {
+                    Some(update) => {
+                        out.put_u32_le(u32::try_from(update.len()).ok()?);
+                        out.put_slice(update);
+                    }
+                    None => out.put_u32_le(NOT_INLINE),
+                }
+            }
+        }
+        Event::Deleted { epoch } => {
+            out.put_u8(DELETED);
+            out.put_u64_le(*epoch);
+        }
+        Event::Interrupted => out.put_u8(INTERRUPTED),
+        Event::Presence { number, told, .. } => put_presence(&mut out, *number, told)?,
+        // What a node finds out by itself.
+        Event::Rejoined | Event::NodeLost { .. } | Event::LogEnd { .. } => return None,
+    }
+    Some(out.freeze())
+}
+
+fn put_presence(out: &mut BytesMut, number: u64, told: &NodePresence) -> Option<()> {
+    let whole = if told.is_whole { IS_WHOLE } else { 0 };
+    let asks = if told.asks { ASKS } else { 0 };
+    out.put_u8(PRESENCE);
+    out.put_u64_le(number);
+    out.put_u8(whole | asks);
+    out.put_u32_le(u32::try_from(told.released.len()).ok()?);
+    told.released
+        .iter()
+        .for_each(|client| out.put_u64_le(*client));
+    out.put_u32_le(u32::try_from(told.entries.len()).ok()?);
+    out.put_slice(&told.entries);
+    Some(())
+}
+
+/// Reads a message. Counts in it are believed only as far as its bytes go.
+pub(super) fn decode(mut bytes: Bytes) -> Result<Envelope, Unreadable> {
+    let version = bytes.try_get_u8().map_err(|_| Unreadable::Malformed)?;
+    if version != VERSION {
+        return Err(Unreadable::Version(version));
+    }
+    let envelope = read(&mut bytes).ok_or(Unreadable::Malformed)?;
+    if bytes.has_remaining() {
+        return Err(Unreadable::Malformed);
+    }
+    Ok(envelope)
+}
+
+fn read(bytes: &mut Bytes) -> Option<Envelope> {
+    let node = bytes.try_get_u64_le().ok()?;
+    let event = match bytes.try_get_u8().ok()? {
+        COMMITTED => {
+            let epoch = bytes.try_get_u64_le().ok()?;
+            let count = bytes.try_get_u32_le().ok()? as usize;
+            if count > bytes.remaining() / ENTRY_BYTES_MIN {
+                return None;
+            }
+            let entries = (0..count)
+                .map(|_| read_entry(bytes))
+                .collect::<Option<_>>()?;
+            Event::Committed(Arc::new(Commit { epoch, entries }))
+        }
+        DELETED => Event::Deleted {
+            epoch: bytes.try_get_u64_le().ok()?,
+        },
+        INTERRUPTED => Event::Interrupted,
+        PRESENCE => read_presence(node, bytes)?,
+        BEAT => {
+            let said = Said::Beat;
+            return Some(Envelope { node, said });
+        }
+        _ => return None,
+    };
+    let said = Said::Event(event);
+    Some(Envelope { node, said })
+}
+
+/// The engine reads the entries within its own bounds.
+fn read_presence(node: u64, bytes: &mut Bytes) -> Option<Event> {
+    let number = bytes.try_get_u64_le().ok()?;
+    let flags = bytes.try_get_u8().ok()?;
+    let count = bytes.try_get_u32_le().ok()? as usize;
+    if flags & !(IS_WHOLE | ASKS) != 0 || count > bytes.remaining() / size_of::<u64>() {
+        return None;
+    }
+    let released = (0..count).map(|_| bytes.try_get_u64_le().ok());
+    let released = released.collect::<Option<_>>()?;
+    let length = bytes.try_get_u32_le().ok()? as usize;
+    let told = NodePresence {
+        is_whole: flags & IS_WHOLE != 0,
+        asks: flags & ASKS != 0,
+        released,
+        entries: (length <= bytes.remaining()).then(|| bytes.split_to(length))?,
+    };
+    let told = Arc::new(told);
+    Some(Event::Presence { node, number, told })
+}
+
+fn read_entry(bytes: &mut Bytes) -> Option<Entry> {
+    let sequence = bytes.try_get_u64_le().ok()?;
+    let mut id = [0; 16];
+    bytes.try_copy_to_slice(&mut id).ok()?;
+    let length = bytes.try_get_u32_le().ok()?;
+    let update = match length {
+        NOT_INLINE => None,
+        length if length as usize <= bytes.remaining() => Some(bytes.split_to(length as usize)),
+        _ => return None,
+    };
+    Some(Entry {
+        sequence,
+        id,
+        update,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn events() -> Vec<Event> {
+        let entry = |sequence: u64, update: Option<&'static [u8]>| Entry {
+            sequence,
+            id: [sequence as u8; 16],
+            update: update.map(Bytes::from_static),
+        };
+        let commit = |entries| Event::Committed(Arc::new(Commit { epoch: 3, entries }));
+        vec![
+            commit(vec![]),
+            commit(vec![
+                entry(1, Some(b"")),
+                entry(9, None),
+                entry(10, Some(b"update")),
+            ]),
+            Event::Deleted { epoch: u64::MAX },
+            Event::Interrupted,
+            Event::Presence {
+                node: 7,
+                number: 12,
+                told: Arc::new(NodePresence {
+                    is_whole: true,
+                    asks: false,
+                    entries: Bytes::from_static(b"entries"),
+                    released: vec![1, u64::MAX],
+                }),
+            },
+        ]
+    }
+
+    #[test]
+    fn messages_come_back_as_they_were() {
+        for event in events() {
+            let bytes = encode(7, &event).unwrap();
+            let said = Said::Event(event);
+            assert_eq!(decode(bytes), Ok(Envelope { node: 7, said }));
+        }
+    }
+
+    /// What version 1 writes, so that later versions go on reading it.
+    #[test]
+    fn the_first_version_stays_readable() {
+        let written = b"\x01\x07\0\0\0\0\0\0\0\x02\x05\0\0\0\0\0\0\0";
+        let event = Event::Deleted { epoch: 5 };
+        assert_eq!(
+            decode(Bytes::from_static(written)),
+            Ok(Envelope {
+                node: 7,
+                said: Said::Event(event)
+            })
+        );
+    }
+
+    #[test]
+    fn cut_grown_and_foreign_messages_are_refused() {
+        for event in events() {
+            let bytes = encode(7, &event).unwrap();
+            for length in 0..bytes.len() {
+                assert_eq!(decode(bytes.slice(..length)), Err(Unreadable::Malformed));
+            }
+            let mut grown = bytes.to_vec();
+            grown.push(0);
+            assert_eq!(decode(grown.into()), Err(Unreadable::Malformed));
+            let mut foreign = bytes.to_vec();
+            foreign[0] = 2;
+            assert_eq!(decode(foreign.into()), Err(Unreadable::Version(2)));
+        }
+        let mut lies = encode(7, &events()[0]).unwrap().to_vec();
+        let end = lies.len();
+        lies[end - 4..].fill(0xfe);
+        assert_eq!(decode(lies.into()), Err(Unreadable::Malformed));
+    }
+}

@@ -1,0 +1,368 @@
+//! The bus between processes: one Redis channel a document, while this node has sessions of it.
+//!
+//! Redis is never the truth: what is lost on it is read from the log, and while it is away the store is
+//! asked now and then, so that remote edits still arrive, only later.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use driftless_proto::name::DocumentName;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use self::heart::{NODES_MAX, SILENCE_MAX};
+use super::message::{Envelope, Said};
+use super::{Bus, BusError, BusFuture, BusStatus, Event, Listener, Subscription, message};
+use crate::metrics;
+
+mod check;
+#[cfg(test)]
+pub(crate) mod check_tests;
+mod guard;
+mod heart;
+mod link;
+mod publisher;
+#[cfg(test)]
+mod tests;
+
+pub use check::{RedisProblem, RedisReport, check};
+pub use guard::Database;
+
+/// Messages that wait for the connection: a burst of some milliseconds. What does not fit is lost, and
+/// its receivers are told to read the log.
+const PUBLISH_QUEUE_MAX: usize = 4_096;
+
+/// Joins and departures that wait for the link: a burst of a node that loads its busiest minute at once.
+const MOVES_QUEUE_MAX: usize = 16_384;
+
+/// How long a subscription waits for its confirmation; then the link counts as broken.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a bus over Redis is told.
+#[derive(Debug, Clone)]
+pub struct RedisOptions {
+    /// `redis://user:password@host:port/db`, `rediss://` for TLS.
+    pub url: String,
+    /// In front of every name, so that two clusters never mix.
+    pub prefix: String,
+}
+
+/// The bus of one node. Dropping it ends its connection.
+#[derive(Debug)]
+pub struct RedisBus {
+    hub: Arc<Hub>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Hub {
+    /// This process's number; what it hears of itself is ignored.
+    node: u64,
+    prefix: String,
+    channels: Mutex<HashMap<DocumentName, Channel>>,
+    /// Joins and departures, performed by the link in their order.
+    moves: mpsc::Sender<Move>,
+    /// More moves came than are kept: the link has to join all channels anew.
+    has_lost_moves: AtomicBool,
+    queue: mpsc::Sender<Message>,
+    /// Other nodes, and when they were heard.
+    nodes: Mutex<HashMap<u64, Instant>>,
+    /// Documents of which a message was lost: their readers are told to look at the log.
+    lost: Mutex<HashSet<DocumentName>>,
+    is_up: AtomicBool,
+}
+
+/// What is to be published.
+#[derive(Debug)]
+struct Message {
+    channel: String,
+    bytes: Bytes,
+    /// Whose readers are told to look at the log when it is lost.
+    document: Option<DocumentName>,
+}
+
+/// What the link does for a document.
+#[derive(Debug)]
+enum Move {
+    /// Subscribe to its channel and answer.
+    Join(DocumentName, oneshot::Sender<()>),
+    /// Nobody here listens to it any more.
+    Leave(DocumentName),
+}
+
+/// The members of one document in this process; usually one.
+#[derive(Debug, Default)]
+struct Channel {
+    next: u64,
+    listeners: Vec<(u64, Arc<dyn Listener>)>,
+}
+
+#[derive(Debug)]
+struct Member {
+    hub: Arc<Hub>,
+    document: DocumentName,
+    number: u64,
+}
+
+/// Locks, also after a panic elsewhere: every critical section here leaves its data whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A client for the URL; who connects with it finds out whether anybody is there.
+fn client(options: &RedisOptions) -> Result<redis::Client, BusError> {
+    redis::Client::open(options.url.as_str()).map_err(|_| {
+        // The error would repeat the password.
+        BusError("its URL cannot be read; write redis://user:password@host:6379".to_owned())
+    })
+}
+
+impl RedisBus {
+    /// Starts connecting, on the current tokio runtime, and goes on whenever the connection breaks.
+    /// Refused only for a URL that can never work.
+    pub fn start(options: &RedisOptions) -> Result<Self, BusError> {
+        let client = client(options)?;
+        let (queue, waiting) = mpsc::channel(PUBLISH_QUEUE_MAX);
+        let (moves, wanted) = mpsc::channel(MOVES_QUEUE_MAX);
+        let hub = Arc::new(Hub {
+            node: fastrand::u64(..),
+            prefix: options.prefix.clone(),
+            channels: Mutex::default(),
+            moves,
+            has_lost_moves: AtomicBool::new(false),
+            queue,
+            nodes: Mutex::default(),
+            lost: Mutex::default(),
+            is_up: AtomicBool::new(false),
+        });
+        let tasks = vec![
+            tokio::spawn(link::run(hub.clone(), client.clone(), wanted)),
+            tokio::spawn(publisher::run(hub.clone(), client, waiting)),
+            tokio::spawn(heart::run(hub.clone())),
+        ];
+        Ok(Self { hub, tasks })
+    }
+
+    /// Keeps the mark of the database that this node writes to, so that no node of a copy of it joins.
+    pub fn guarding(mut self, options: &RedisOptions, fingerprint: &str) -> Result<Self, BusError> {
+        let task = guard::keep(
+            client(options)?,
+            guard::key(options),
+            fingerprint.to_owned(),
+        );
+        self.tasks.push(tokio::spawn(task));
+        Ok(self)
+    }
+
+    fn is_up(&self) -> bool {
+        self.hub.is_up.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for RedisBus {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Hub {
+    /// Asks the link for a move; false when it does not take it. What does not fit is made up for by
+    /// joining all channels anew.
+    fn ask(&self, one: Move) -> bool {
+        let is_taken = self.moves.try_send(one).is_ok();
+        if !is_taken {
+            self.has_lost_moves.store(true, Ordering::Release);
+        }
+        is_taken
+    }
+
+    /// The channel of a document: the prefix keeps clusters apart.
+    fn channel_name(&self, document: &DocumentName) -> String {
+        format!("{}:doc:{document}", self.prefix)
+    }
+
+    /// The document of a channel.
+    fn document_of(&self, channel: &str) -> Option<DocumentName> {
+        let name = channel.strip_prefix(&self.prefix)?.strip_prefix(":doc:")?;
+        DocumentName::new(name).ok()
+    }
+
+    /// Adds a member; the channel is to be subscribed to afterwards.
+    fn join(self: &Arc<Self>, document: &DocumentName, listener: Arc<dyn Listener>) -> Member {
+        let mut channels = lock(&self.channels);
+        let channel = channels.entry(document.clone()).or_default();
+        let number = channel.next;
+        channel.next += 1;
+        channel.listeners.push((number, listener));
+        Member {
+            hub: self.clone(),
+            document: document.clone(),
+            number,
+        }
+    }
+
+    fn documents(&self) -> Vec<DocumentName> {
+        lock(&self.channels).keys().cloned().collect()
+    }
+
+    /// Passes an event on to the members of a document, without the one that published it.
+    fn tell(&self, document: &DocumentName, event: &Event, except: Option<u64>) {
+        // Called without the lock: a member that leaves meanwhile may hear one event more.
+        let listeners: Vec<_> = lock(&self.channels)
+            .get(document)
+            .into_iter()
+            .flat_map(|channel| &channel.listeners)
+            .filter(|(number, _)| Some(*number) != except)
+            .map(|(_, listener)| listener.clone())
+            .collect();
+        for listener in listeners {
+            listener.hear(event.clone());
+        }
+    }
+
+    /// Passes an event on to the members of all documents.
+    fn tell_all(&self, event: &Event) {
+        for document in self.documents() {
+            self.tell(&document, event, None);
+        }
+    }
+
+    /// Takes a message that another node published.
+    fn hear(&self, channel: &str, payload: &[u8]) {
+        let Some(document) = self.document_of(channel) else {
+            return self.hear_beat(channel, payload);
+        };
+        match message::decode(Bytes::copy_from_slice(payload)) {
+            Ok(envelope) if envelope.node == self.node => {}
+            Ok(Envelope {
+                said: Said::Event(event),
+                ..
+            }) => self.tell(&document, &event, None),
+            Ok(_) => {}
+            Err(error) => {
+                metrics::bus_unreadable();
+                tracing::debug!(%document, %error, "a bus message is ignored");
+                self.tell(&document, &Event::Interrupted, None);
+            }
+        }
+    }
+
+    /// Takes a sign of life of another node.
+    fn hear_beat(&self, channel: &str, payload: &[u8]) {
+        if channel != self.nodes_channel() {
+            return;
+        }
+        if let Ok(envelope) = message::decode(Bytes::copy_from_slice(payload)) {
+            let mut nodes = lock(&self.nodes);
+            let is_known = nodes.contains_key(&envelope.node);
+            if envelope.node != self.node && (is_known || nodes.len() < NODES_MAX) {
+                nodes.insert(envelope.node, Instant::now());
+            }
+        }
+    }
+
+    /// Tells the documents of nodes that fell silent.
+    fn forget_silent_nodes(&self) {
+        let mut nodes = lock(&self.nodes);
+        let silent = nodes.extract_if(|_, heard| heard.elapsed() > SILENCE_MAX);
+        let silent: Vec<u64> = silent.map(|(node, _)| node).collect();
+        metrics::bus_nodes(nodes.len());
+        drop(nodes);
+        for node in silent {
+            tracing::warn!(node, "a node fell silent");
+            self.tell_all(&Event::NodeLost { node });
+        }
+    }
+
+    /// Says that this node is there.
+    fn beat(&self) {
+        let message = (self.nodes_channel(), message::encode_beat(self.node));
+        // A full queue is a sign of life by itself, once it moves.
+        let _ = self.queue.try_send(Message {
+            channel: message.0,
+            bytes: message.1,
+            document: None,
+        });
+    }
+
+    fn nodes_channel(&self) -> String {
+        format!("{}:nodes", self.prefix)
+    }
+
+    /// Queues a message for the publisher; what does not fit is noted as lost.
+    fn publish(&self, document: &DocumentName, event: &Event) {
+        let Some(bytes) = message::encode(self.node, event) else {
+            return;
+        };
+        let message = Message {
+            channel: self.channel_name(document),
+            bytes,
+            document: Some(document.clone()),
+        };
+        if self.queue.try_send(message).is_err() {
+            metrics::bus_lost(1);
+            lock(&self.lost).insert(document.clone());
+        }
+    }
+}
+
+impl Bus for RedisBus {
+    fn status(&self) -> BusStatus {
+        if self.is_up() {
+            BusStatus::Up
+        } else {
+            BusStatus::Down
+        }
+    }
+
+    fn subscribe<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        listener: Arc<dyn Listener>,
+    ) -> BusFuture<'a, Result<Box<dyn Subscription>, BusError>> {
+        Box::pin(async move {
+            let member = self.hub.join(document, listener);
+            // Without a link the document works alone, and looks at its log now and then.
+            if self.is_up() {
+                let (confirm, confirmed) = oneshot::channel();
+                let join = Move::Join(document.clone(), confirm);
+                if self.hub.ask(join) {
+                    let _ = tokio::time::timeout(CONFIRM_TIMEOUT, confirmed).await;
+                }
+            }
+            Ok(Box::new(member) as Box<_>)
+        })
+    }
+}
+
+impl Subscription for Member {
+    fn has_peers(&self) -> bool {
+        true
+    }
+
+    fn publish(&self, event: Event) {
+        self.hub.tell(&self.document, &event, Some(self.number));
+        self.hub.publish(&self.document, &event);
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let mut channels = lock(&self.hub.channels);
+        let Some(channel) = channels.get_mut(&self.document) else {
+            return;
+        };
+        channel
+            .listeners
+            .retain(|(number, _)| *number != self.number);
+        if !channel.listeners.is_empty() {
+            return;
+        }
+        channels.remove(&self.document);
+        drop(channels);
+        self.hub.ask(Move::Leave(self.document.clone()));
+    }
+}
