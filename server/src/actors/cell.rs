@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use actix::{Addr, ArbiterHandle};
+use bytes::Bytes;
 use driftless_proto::admission::Advance;
 use driftless_proto::engine::SessionId;
 use driftless_proto::name::DocumentName;
@@ -23,7 +24,7 @@ use super::wakes::wake_soon;
 use crate::bus::{Event, Listener};
 use crate::outbox::Outbox;
 use crate::session::{EncodeFrame, Ended, ReceiveError, SessionHandle, StartServing};
-use crate::store::Origin;
+use crate::store::{LogEnd, Origin};
 
 /// Ranges of structs remembered as harmful; an attacker needs a new client id for each.
 const BANNED_MAX: usize = 64;
@@ -36,6 +37,15 @@ pub(super) struct Slot {
     pub(super) origin: Origin,
     /// Its socket is served by the thread of the document.
     pub(super) is_beside: AtomicBool,
+}
+
+/// Why the store refused an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The log was taken back to an earlier state.
+    LogLost,
+    /// Its epoch has ended, or it cannot be stored.
+    Other,
 }
 
 /// The lasting part of one document in memory.
@@ -63,6 +73,14 @@ pub(super) struct DocumentCell {
     awaits_commit: AtomicBool,
     /// An append of this generation was refused by the store: its epoch has ended.
     refused_generation: AtomicU64,
+    /// The same, because the log was taken back.
+    lost_generation: AtomicU64,
+    /// Up to where the log is in the replica.
+    applied: AtomicU64,
+    /// Where the log ended when the store was asked last.
+    polled: Mutex<Option<LogEnd>>,
+    /// The state of a former replica whose log was taken back.
+    held: Mutex<Option<Bytes>>,
     /// Replacements in a row; cleared once an actor worked for a while.
     pub(super) failures: AtomicU64,
     /// When the current actor was put in charge; 0 without one.
@@ -105,6 +123,10 @@ impl DocumentCell {
             committed_version: AtomicU64::new(0),
             awaits_commit: AtomicBool::new(true),
             refused_generation: AtomicU64::new(0),
+            lost_generation: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
+            polled: Mutex::default(),
+            held: Mutex::default(),
             failures: AtomicU64::new(0),
             actor_since_ms: AtomicU64::new(0),
             banned: Mutex::default(),
@@ -263,14 +285,50 @@ impl DocumentCell {
     }
 
     /// Notes that the store refused an append of the current generation.
-    pub(super) fn note_refused(&self, generation: u64) {
+    pub(super) fn note_refused(&self, generation: u64, is_log_lost: bool) {
+        if is_log_lost {
+            self.lost_generation.store(generation, Ordering::Release);
+        }
         self.refused_generation.store(generation, Ordering::Release);
         self.wake();
     }
 
     /// Whether the store refused an append of this generation.
-    pub(super) fn is_refused(&self, generation: u64) -> bool {
-        self.refused_generation.load(Ordering::Acquire) == generation
+    pub(super) fn refusal(&self, generation: u64) -> Option<Refused> {
+        if self.refused_generation.load(Ordering::Acquire) != generation {
+            return None;
+        }
+        let is_log_lost = self.lost_generation.load(Ordering::Acquire) == generation;
+        Some(if is_log_lost {
+            Refused::LogLost
+        } else {
+            Refused::Other
+        })
+    }
+
+    /// Notes up to where the log is in the replica.
+    pub(super) fn note_applied(&self, sequence: u64) {
+        self.applied.store(sequence, Ordering::Release);
+    }
+
+    /// Up to where the log was in the replica a moment ago.
+    pub(super) fn applied(&self) -> u64 {
+        self.applied.load(Ordering::Acquire)
+    }
+
+    /// Whether it is news that the log ends here, with so much of it in the replica.
+    pub(super) fn is_news(&self, end: LogEnd, applied: u64) -> bool {
+        lock(&self.polled).replace(end) != Some(end) || end.head != applied
+    }
+
+    /// Keeps the state of a replica whose log was taken back, until the next one stores it.
+    pub(super) fn keep_held(&self, state: Bytes) {
+        *lock(&self.held) = Some(state);
+    }
+
+    /// The state that was kept, if any.
+    pub(super) fn take_held(&self) -> Option<Bytes> {
+        lock(&self.held).take()
     }
 
     /// Takes what other nodes said since the last time, if anything.

@@ -210,6 +210,7 @@ impl DocumentActor {
                     context,
                 );
             }
+            Ok(TurnEnd::LogLost) => self.rebuild(context),
             Ok(TurnEnd::Reload) => {
                 self.retire(
                     Restart {
@@ -230,6 +231,25 @@ impl DocumentActor {
                 );
             }
         }
+    }
+
+    /// The log lacks what the replica holds: the next one is built from the log, and stores the rest.
+    fn rebuild(&mut self, context: &mut Context<Self>) {
+        tracing::warn!(
+            document = %self.cell.name,
+            "the log was taken back to an earlier state; what it lacks is stored again"
+        );
+        metrics::log_lost();
+        if let Phase::Ready(ready) = &mut self.phase
+            && let Some(state) = ready.state()
+        {
+            self.cell.keep_held(state);
+        }
+        let restart = Restart {
+            suspects: Suspects::new(),
+            explained: true,
+        };
+        self.retire(restart, context);
     }
 
     /// Commits what waits, leaves a tombstone, ends all sessions.

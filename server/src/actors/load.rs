@@ -2,18 +2,26 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use driftless_proto::admission::StateVector;
+use tokio::sync::SemaphorePermit;
+
 use driftless_proto::engine::{Input, LoadError, Replica, ReplicaOptions, StoredDocument, Writes};
 
 use super::Shared;
 use super::cell::DocumentCell;
 use super::early;
-use crate::store::{LoadedDocument, StoreError};
+use crate::store::{LoadedDocument, LogPoint, StoreError};
 
 /// Documents with more stored bytes than this are built on a thread for blocking work, so that
 /// the other documents of the arbiter go on.
 const BLOCKING_BYTES_MIN: usize = 64 * 1_024;
+
+/// Between two attempts to read from a store that is away.
+const LOAD_AGAIN_MIN: Duration = Duration::from_millis(100);
+const LOAD_AGAIN_MAX: Duration = Duration::from_secs(2);
 
 /// A replica and what the log says about it.
 #[derive(Debug)]
@@ -22,6 +30,8 @@ pub(super) struct Loaded {
     pub(super) epoch: u64,
     /// The newest append that is in it.
     pub(super) head: u64,
+    /// The newest appends, where other nodes write to the log, too.
+    pub(super) newest: Option<Vec<LogPoint>>,
     /// Why it is readable only, if it is.
     pub(super) read_only: Option<String>,
     /// True when the reason is new and has to be written to the store.
@@ -35,9 +45,8 @@ pub(super) async fn load(
     cell: &DocumentCell,
     is_replacement: bool,
 ) -> Result<Loaded, StoreError> {
-    let permit = shared.load_permits.acquire().await;
     shared.committer.wait_idle(&cell.name).await;
-    let stored = shared.store.load(&cell.name).await?;
+    let (stored, permit) = read(shared, cell).await?;
     let sessions = if is_replacement {
         Vec::new()
     } else {
@@ -45,6 +54,10 @@ pub(super) async fn load(
     };
     let bytes = stored.updates().map(Bytes::len).sum::<usize>();
     let options = shared.options.replica.clone();
+    let newest = match shared.options.poll_ms {
+        Some(_) => Some(newest_of(shared, cell, &stored).await?),
+        None => None,
+    };
     let mut loaded = if bytes < BLOCKING_BYTES_MIN {
         build(options, stored)
     } else {
@@ -53,9 +66,59 @@ pub(super) async fn load(
             .map_err(|error| StoreError::Unavailable(format!("the load was cut off: {error}")))?
     };
     drop(permit);
+    loaded.newest = newest;
     let sent = Input::SentStored { sessions };
     loaded.replica.handle(0, sent, &mut Vec::new());
     Ok(loaded)
+}
+
+/// Reads what is stored; a store that is away is waited for. Holds one of the permits for loads while it
+/// reads and until it is dropped.
+async fn read<'a>(
+    shared: &'a Shared,
+    cell: &DocumentCell,
+) -> Result<(LoadedDocument, SemaphorePermit<'a>), StoreError> {
+    let give_up_ms = shared.clock.now_ms() + shared.options.load_patience_ms;
+    let mut wait = LOAD_AGAIN_MIN;
+    loop {
+        let permit = shared.load_permits.acquire().await;
+        let permit = permit.map_err(|_| StoreError::Unavailable("the server stops".to_owned()))?;
+        match shared.store.load(&cell.name).await {
+            Err(StoreError::Unavailable(error)) if shared.clock.now_ms() < give_up_ms => {
+                drop(permit);
+                tracing::debug!(document = %cell.name, error, "a load waits for the store");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LOAD_AGAIN_MAX);
+            }
+            read => return Ok((read?, permit)),
+        }
+    }
+}
+
+/// The ids of the appends that the log ends with; that of the last one also when a snapshot covers it.
+async fn newest_of(
+    shared: &Shared,
+    cell: &DocumentCell,
+    stored: &LoadedDocument,
+) -> Result<Vec<LogPoint>, StoreError> {
+    let points = stored.appends.iter().map(|append| LogPoint {
+        sequence: append.sequence,
+        id: append.id,
+    });
+    if !stored.appends.is_empty() || stored.head == 0 {
+        return Ok(points.collect());
+    }
+    let ends = shared
+        .store
+        .log_ends(std::slice::from_ref(&cell.name))
+        .await?;
+    let end = ends.first().filter(|end| end.head == stored.head);
+    let id = end.and_then(|end| end.id);
+    let point = id.map(|id| LogPoint {
+        sequence: stored.head,
+        id,
+    });
+    Ok(point.into_iter().collect())
 }
 
 /// Builds the replica; what cannot be built is left out behind the last good append, and the
@@ -104,6 +167,7 @@ fn build(options: ReplicaOptions, stored: LoadedDocument) -> Loaded {
         replica,
         epoch: stored.epoch,
         head: stored.head,
+        newest: None,
         read_only,
         newly_quarantined,
     }

@@ -29,12 +29,14 @@ mod inbox;
 mod load;
 mod place;
 mod placement;
+mod poller;
 mod query;
 mod registry;
 mod supervisor;
 mod turn;
 mod wakes;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use driftless_proto::engine::ReplicaOptions;
@@ -67,6 +69,11 @@ pub struct DocumentOptions {
     pub load_concurrency: usize,
     /// A turn that takes longer counts as stuck: its thread is given up.
     pub stuck_timeout_ms: u64,
+    /// How often the store is asked what other nodes wrote while the bus is down; `None` where no
+    /// other node can write to it.
+    pub poll_ms: Option<u64>,
+    /// How long a load waits for a store that is away, before its sessions are told to come back.
+    pub load_patience_ms: u64,
 }
 
 /// What all documents share.
@@ -77,6 +84,10 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) committer: Committer,
     pub(crate) bus: Arc<dyn Bus>,
+    /// This process among the nodes; random.
+    pub(crate) node: u64,
+    /// Orders what it tells of presence.
+    pub(crate) presence_number: AtomicU64,
     pub(crate) load_permits: Semaphore,
 }
 

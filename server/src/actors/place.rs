@@ -1,13 +1,23 @@
 //! How far this node is in a document's log, and what it heard of other nodes that is not applied.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use driftless_proto::engine::NodePresence;
+
 use crate::bus::{Commit, Event};
+use crate::store::{AppendId, LogEnd, LogPoint};
 
 /// Commits of other nodes that wait for a turn, and their bytes; what is beyond is read from the log.
 const HEARD_COMMITS_MAX: usize = 256;
 const HEARD_BYTES_MAX: usize = 1 << 20;
+
+/// Messages about presence that wait for a turn; what is beyond is asked for again.
+const HEARD_PRESENCE_MAX: usize = 1_024;
+
+/// Ids of appends that are remembered, to notice that the log was taken back: what other nodes appended
+/// in the second or two until they say so.
+const KNOWN_IDS_MAX: usize = 1_024;
 
 /// The place in the log up to which everything is in the replica, and what runs ahead of it.
 #[derive(Debug)]
@@ -15,15 +25,49 @@ pub(super) struct LogPlace {
     applied: u64,
     /// Own appends behind one of another node that was not heard of yet.
     ahead: BTreeSet<u64>,
+    /// The newest appends that are in the replica; `None` where no other node writes to the log.
+    ids: Option<BTreeMap<u64, AppendId>>,
 }
 
 impl LogPlace {
-    /// A replica that was loaded up to `head`.
-    pub(super) fn at(head: u64) -> Self {
-        Self {
+    /// A replica that was loaded up to `head`. `newest` are the appends it ends with, where other
+    /// nodes write to the log, too.
+    pub(super) fn at(head: u64, newest: Option<Vec<LogPoint>>) -> Self {
+        let mut place = Self {
             applied: head,
             ahead: BTreeSet::new(),
+            ids: newest.is_some().then(BTreeMap::new),
+        };
+        newest
+            .into_iter()
+            .flatten()
+            .for_each(|point| place.note_id(point));
+        place
+    }
+
+    /// An append is in the replica.
+    pub(super) fn note_id(&mut self, point: LogPoint) {
+        if let Some(ids) = &mut self.ids {
+            ids.insert(point.sequence, point.id);
+            if ids.len() > KNOWN_IDS_MAX {
+                ids.pop_first();
+            }
         }
+    }
+
+    /// Whether another append than the one in the replica is at this place of the log.
+    pub(super) fn contradicts(&self, point: LogPoint) -> bool {
+        let known = self.ids.as_ref().and_then(|ids| ids.get(&point.sequence));
+        known.is_some_and(|id| *id != point.id)
+    }
+
+    /// The newest append in the replica that everything before is in, too, if its id is known.
+    pub(super) fn point(&self) -> Option<LogPoint> {
+        let id = *self.ids.as_ref()?.get(&self.applied)?;
+        Some(LogPoint {
+            sequence: self.applied,
+            id,
+        })
     }
 
     /// An own append got this place.
@@ -69,6 +113,19 @@ impl LogPlace {
     }
 }
 
+/// What was heard of presence on another node.
+#[derive(Debug)]
+pub(super) enum HeardPresence {
+    /// It told who is there.
+    Told {
+        node: u64,
+        number: u64,
+        told: Arc<NodePresence>,
+    },
+    /// It is gone.
+    Lost { node: u64 },
+}
+
 /// What other nodes said since the last turn.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
@@ -76,6 +133,12 @@ pub(super) struct Heard {
     bytes: usize,
     /// Something was lost: the log has to be read.
     pub(super) is_interrupted: bool,
+    /// Everything may have been lost, presence too.
+    pub(super) is_rejoined: bool,
+    /// What was said of presence, and who is gone.
+    pub(super) presence: VecDeque<HeardPresence>,
+    /// Where the log ended a moment ago, and where this node was in it before that.
+    pub(super) log_end: Option<(LogEnd, u64)>,
     /// The newest epoch that began with a deletion.
     pub(super) deleted: Option<u64>,
 }
@@ -90,6 +153,22 @@ impl Heard {
                 self.bytes += commit.bytes();
                 self.commits.push_back(commit);
             }
+            Event::Presence { .. } | Event::NodeLost { .. }
+                if self.presence.len() >= HEARD_PRESENCE_MAX =>
+            {
+                self.presence.clear();
+                self.is_rejoined = true;
+            }
+            Event::Presence { node, number, told } => {
+                let heard = HeardPresence::Told { node, number, told };
+                self.presence.push_back(heard);
+            }
+            Event::NodeLost { node } => self.presence.push_back(HeardPresence::Lost { node }),
+            Event::Rejoined => {
+                self.is_rejoined = true;
+                self.push(Event::Interrupted);
+            }
+            Event::LogEnd { end, applied } => self.log_end = Some((end, applied)),
             Event::Committed(_) | Event::Interrupted => {
                 self.commits.clear();
                 self.bytes = 0;
@@ -106,7 +185,7 @@ mod tests {
 
     #[test]
     fn own_appends_run_ahead_until_the_others_are_heard() {
-        let mut place = LogPlace::at(4);
+        let mut place = LogPlace::at(4, None);
         place.note_own(5);
         assert_eq!((place.applied(), place.has_hole()), (5, false));
         place.note_own(8);
@@ -118,6 +197,26 @@ mod tests {
         assert!(place.is_next(7));
         assert_eq!((place.applied(), place.has_hole()), (8, false));
         assert!(!place.is_next(8));
+    }
+
+    #[test]
+    fn another_id_at_a_known_place_is_noticed() {
+        let point = |sequence, id| LogPoint {
+            sequence,
+            id: [id; 16],
+        };
+        let mut place = LogPlace::at(4, Some(vec![point(3, 3), point(4, 4)]));
+        assert_eq!(place.point(), Some(point(4, 4)));
+        assert!(place.contradicts(point(3, 9)) && !place.contradicts(point(3, 3)));
+        assert!(!place.contradicts(point(2, 9)), "it is not known");
+        place.note_own(5);
+        assert_eq!(place.point(), None, "its id is not known yet");
+        place.note_id(point(5, 5));
+        assert_eq!(place.point(), Some(point(5, 5)));
+        for sequence in 6..=2 * KNOWN_IDS_MAX as u64 {
+            place.note_id(point(sequence, 1));
+        }
+        assert!(!place.contradicts(point(5, 9)), "it is forgotten");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use driftless_proto::engine::SessionId;
 use driftless_proto::name::DocumentName;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
 
 use super::cell::{CellHandle, DocumentCell, Slot};
 use super::document::{DocumentActor, Suspects};
@@ -17,7 +18,7 @@ use super::inbox::Item;
 use super::placement::Placement;
 use super::query::Query;
 use super::supervisor::Supervisor;
-use super::{DocumentOptions, Shared, lock};
+use super::{DocumentOptions, Shared, lock, poller};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::metrics;
@@ -76,6 +77,8 @@ pub(super) struct Inner {
     next_session: AtomicU64,
     closing: AtomicBool,
     supervisor: Mutex<Option<Addr<Supervisor>>>,
+    /// Ends by itself once the registry is gone, and before that with [`Registry::stop`].
+    poller: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Registry {
@@ -95,6 +98,8 @@ impl Registry {
             store,
             committer,
             bus,
+            node: fastrand::u64(..),
+            presence_number: AtomicU64::new(1),
             load_permits,
         });
         let registry = Self(Arc::new(Inner {
@@ -104,7 +109,13 @@ impl Registry {
             next_session: AtomicU64::new(1),
             closing: AtomicBool::new(false),
             supervisor: Mutex::new(None),
+            poller: Mutex::new(None),
         }));
+        if let Some(poll_ms) = registry.0.shared.options.poll_ms {
+            let every = Duration::from_millis(poll_ms);
+            let poller = tokio::spawn(poller::run(registry.downgrade(), every));
+            *lock(&registry.0.poller) = Some(poller);
+        }
         let supervisor = Supervisor::new(registry.downgrade()).start();
         *lock(&registry.0.supervisor) = Some(supervisor);
         registry
@@ -181,6 +192,9 @@ impl Registry {
 
     /// Stops the document threads.
     pub fn stop(&self) {
+        if let Some(poller) = lock(&self.0.poller).take() {
+            poller.abort();
+        }
         self.0.placement.stop();
     }
 

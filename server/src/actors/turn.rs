@@ -10,7 +10,7 @@ use driftless_proto::wire::Message;
 use tokio::sync::oneshot;
 
 use super::Shared;
-use super::cell::{DocumentCell, Slot};
+use super::cell::{DocumentCell, Refused, Slot};
 use super::document::Suspects;
 use super::frames::StateFrames;
 use super::inbox::Item;
@@ -55,6 +55,8 @@ pub(super) enum TurnEnd {
     Deleting(DeleteReply),
     /// The document is to be loaded again.
     Reload,
+    /// The log was taken back to an earlier state: load it again, and store what it lacks.
+    LogLost,
     /// The replica cannot be used any more. `guilty` says that the cause was found and refused.
     Poisoned { suspects: Suspects, guilty: bool },
 }
@@ -96,10 +98,11 @@ impl Ready {
         subscription: Option<Arc<dyn Subscription>>,
         loaded: Loaded,
     ) -> Self {
-        let place = Arc::new(Mutex::new(LogPlace::at(loaded.head)));
+        cell.note_applied(loaded.head);
+        let place = Arc::new(Mutex::new(LogPlace::at(loaded.head, loaded.newest)));
         let listener = Arc::new(Commits::new(
             cell.clone(),
-            generation,
+            (generation, loaded.epoch),
             place.clone(),
             subscription.clone(),
         ));
@@ -136,6 +139,11 @@ impl Ready {
         self.replica.vector().encode()
     }
 
+    /// The whole state, for a replica to come that finds less in the log.
+    pub(super) fn state(&mut self) -> Option<Bytes> {
+        self.replica.encode_state()
+    }
+
     /// What was taken from the inbox and not handled: the turn broke off before it.
     pub(super) fn take_unhandled(&mut self) -> VecDeque<Item> {
         std::mem::take(&mut self.items)
@@ -146,12 +154,22 @@ impl Ready {
         for range in self.cell.banned() {
             self.replica.ban(range);
         }
+        let now_ms = self.shared.clock.now_ms();
+        let has_others = self.subscription().is_some_and(|others| others.has_peers());
+        if has_others {
+            self.replica
+                .handle(now_ms, Input::MeetNodes, &mut self.effects);
+        }
+        if let Some(update) = self.cell.take_held() {
+            self.replica
+                .handle(now_ms, Input::Held { update }, &mut self.effects);
+        }
         if is_replacement {
             for (session, slot) in self.cell.slots() {
                 self.slots.insert(session, slot);
                 self.replica.adopt(session, &mut self.effects);
             }
-            if let Some(end) = self.finish(self.shared.clock.now_ms()) {
+            if let Some(end) = self.finish(now_ms) {
                 return end;
             }
         }
@@ -196,14 +214,16 @@ impl Ready {
     /// Takes all that waits and handles it as one transaction.
     pub(super) fn turn(&mut self) -> TurnEnd {
         let now_ms = self.shared.clock.now_ms();
-        if self.cell.is_refused(self.generation) {
-            return TurnEnd::Reload;
+        match self.cell.refusal(self.generation) {
+            None => {}
+            Some(Refused::LogLost) => return TurnEnd::LogLost,
+            Some(Refused::Other) => return TurnEnd::Reload,
         }
         self.look_at_store(now_ms);
         if let Some(end) = self.hear_others(now_ms) {
             return end;
         }
-        if self.shared.committer.is_behind() {
+        if self.shared.committer.is_behind(&self.cell.name) {
             // The inbox fills, its sockets are not read, and the writers slow down to what the
             // store takes.
             return match self.finish(now_ms) {
@@ -240,7 +260,7 @@ impl Ready {
             self.replica
                 .handle(now_ms, Input::Committed { version }, &mut self.effects);
         }
-        let has_room = self.shared.committer.has_room();
+        let has_room = self.shared.committer.has_room(&self.cell.name);
         if !self.frozen && has_room != self.has_room {
             self.has_room = has_room;
             let writes = if has_room {
@@ -351,6 +371,7 @@ impl Ready {
             origin,
             time_ms: self.shared.clock.wall_ms(),
             update,
+            after: self.others.point(),
         };
         let listener = self.listener.clone();
         self.appends.push(PendingAppend {

@@ -7,6 +7,7 @@ use super::super::lock;
 use super::super::place::LogPlace;
 use crate::bus::{Commit, Entry, Event, INLINE_BYTES_MAX, Subscription};
 use crate::metrics;
+use crate::store::LogPoint;
 use crate::store::committer::{CommitListener, CommitRefusal, Committed};
 
 /// Commits of one generation.
@@ -14,6 +15,7 @@ use crate::store::committer::{CommitListener, CommitRefusal, Committed};
 pub(super) struct Commits {
     cell: Arc<DocumentCell>,
     generation: u64,
+    epoch: u64,
     place: Arc<Mutex<LogPlace>>,
     subscription: Option<Arc<dyn Subscription>>,
 }
@@ -21,13 +23,14 @@ pub(super) struct Commits {
 impl Commits {
     pub(super) fn new(
         cell: Arc<DocumentCell>,
-        generation: u64,
+        (generation, epoch): (u64, u64),
         place: Arc<Mutex<LogPlace>>,
         subscription: Option<Arc<dyn Subscription>>,
     ) -> Self {
         Self {
             cell,
             generation,
+            epoch,
             place,
             subscription,
         }
@@ -44,7 +47,12 @@ impl CommitListener for Commits {
         let mut place = lock(&self.place);
         for append in committed {
             place.note_own(append.sequence);
+            place.note_id(LogPoint {
+                sequence: append.sequence,
+                id: append.append.id,
+            });
         }
+        self.cell.note_applied(place.applied());
         drop(place);
         self.cell.note_committed(self.generation, version);
         let heard = self
@@ -59,7 +67,12 @@ impl CommitListener for Commits {
 
     fn on_refused(&self, version: u64, refusal: CommitRefusal) {
         tracing::warn!(document = %self.cell.name, version, %refusal, "append refused");
-        self.cell.note_refused(self.generation);
+        let is_log_lost = match refusal {
+            CommitRefusal::LogLost => true,
+            CommitRefusal::EpochChanged { current } => current < self.epoch,
+            CommitRefusal::Quarantined | CommitRefusal::Failed(_) => false,
+        };
+        self.cell.note_refused(self.generation, is_log_lost);
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use driftless_proto::engine::{Effect, Missed, Observation, SessionId};
+use driftless_proto::engine::{Effect, Missed, NodePresence, Observation, SessionId};
 use driftless_proto::wire::Outbound;
 
+use super::super::Shared;
 use super::super::document::Suspects;
 use super::super::frames::BroadcastFrames;
 use super::{Ready, TurnEnd};
+use crate::bus::Event;
 use crate::metrics;
 use crate::outbox::{PushResult, Written};
 
@@ -58,6 +61,7 @@ impl Ready {
                 } => {
                     self.append(version, session, update);
                 }
+                Effect::TellNodes { told } => self.tell_nodes(told),
                 Effect::NotifyDrained { session } => {
                     if let Some(slot) = self.slots.get(&session) {
                         slot.outbox.want_drained();
@@ -82,6 +86,22 @@ impl Ready {
         self.effects = effects;
         self.let_go(now_ms);
         Ok(overflows)
+    }
+
+    fn tell_nodes(&self, told: NodePresence) {
+        let Some(others) = self.subscription().filter(|others| others.has_peers()) else {
+            return;
+        };
+        let Shared {
+            node,
+            presence_number,
+            ..
+        } = &*self.shared;
+        others.publish(Event::Presence {
+            node: *node,
+            number: presence_number.fetch_add(1, Ordering::Relaxed),
+            told: Arc::new(told),
+        });
     }
 
     /// Writes what sessions were sent, then hands what is to be committed to the committer: its
