@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::actors::{DocumentOptions, Registry};
 use crate::adapters::http::{Readiness, ReadinessReport};
@@ -22,18 +23,29 @@ use crate::adapters::{self, AdapterOptions, Behind};
 use crate::admin::live::LiveOperations;
 use crate::admin::server::AdminSocket;
 use crate::admin::stored::StoredOperations;
-use crate::bus::local::LocalBus;
+use crate::backends;
+use crate::bus::{Bus, BusError};
 use crate::clock::Clock;
-use crate::config::Settings;
 use crate::config::parts::replica_options;
+use crate::config::{Settings, StoreLocation};
 use crate::signals::StopRequest;
 use crate::store::committer::{Committer, CommitterOptions};
 use crate::store::data_folder::DataFolder;
 use crate::store::housekeeper::{Housekeeper, HousekeeperOptions};
-use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 use crate::{logging, metrics, process, signals};
 use driftless_proto::engine::build_snapshot;
+
+/// A database server that restarts or fails over is back within it; those who join meanwhile wait
+/// instead of being sent away again and again.
+const SHARED_STORE_PATIENCE_MS: u64 = 60_000;
+
+/// What is left of the time to stop, however long documents took to come to rest: a healthy store commits
+/// in less.
+const COMMIT_TIME_MIN: Duration = Duration::from_secs(1);
+
+/// How long the housekeeper may take to hear that it is to stop.
+const HOUSEKEEPER_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often the metrics recorder folds its histograms.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -44,6 +56,9 @@ pub enum ServeError {
     /// The data folder or its database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The bus cannot be used as it is configured.
+    #[error(transparent)]
+    Bus(#[from] BusError),
     /// The address cannot be listened at.
     #[error("cannot listen at {address}: {error}; is another server running there?")]
     Listen {
@@ -86,22 +101,25 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     let clock = Clock::start();
     let (recorder, upkeep) = start_metrics()?;
     let folder = DataFolder::open(&settings.data)?;
-    let store = Arc::new(SqliteStore::open(&folder).await?);
-    let committer = Committer::start(store.clone(), committer_options(&settings));
+    let opened = backends::open_store(&settings, &folder).await?;
+    let (id, fingerprint) = (opened.cluster_id.as_deref(), opened.fingerprint.as_deref());
+    let bus = backends::join_bus(&settings, id, fingerprint).await?;
+    let store = opened.store;
+    let committer = Committer::start(store.clone(), committer_options(&settings, opened.lanes));
     let housekeeper = start_housekeeper(&settings, clock, store.clone());
-    let documents: Arc<dyn Store> = store.clone();
     let registry = Registry::start(
         document_options(&settings),
         clock,
-        documents,
+        store.clone(),
         committer.clone(),
-        Arc::new(LocalBus::default()),
+        bus.clone(),
     );
     let behind = Behind {
         documents: Arc::new(registry.clone()),
         readiness: Arc::new(Ready {
             committer: committer.clone(),
             registry: registry.clone(),
+            bus,
         }),
         metrics: Some(recorder),
     };
@@ -114,8 +132,8 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     stop.requested().await;
     registry.refuse_sessions();
     doors.stop().await?;
-    let deadline = Duration::from_millis(settings.shutdown_timeout_ms);
-    if tokio::time::timeout(deadline, registry.wait_drained())
+    let ends_at = Instant::now() + Duration::from_millis(settings.shutdown_timeout_ms);
+    if tokio::time::timeout_at(ends_at, registry.wait_drained())
         .await
         .is_err()
     {
@@ -126,19 +144,21 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     // Stopped by the same request; it lets running commands finish for a few seconds.
     let _ = admin.task.await;
     upkeep.abort();
-    finish(registry, committer, housekeeper, &store, deadline).await
+    finish(registry, committer, housekeeper, &*store, ends_at).await
 }
 
 async fn finish(
     registry: Registry,
     committer: Committer,
     housekeeper: Housekeeper,
-    store: &SqliteStore,
-    deadline: Duration,
+    store: &dyn Store,
+    ends_at: Instant,
 ) -> Result<(), ServeError> {
-    let committed = committer.shutdown(deadline).await;
+    let left = ends_at.saturating_duration_since(Instant::now());
+    let committed = committer.shutdown(left.max(COMMIT_TIME_MIN)).await;
     registry.stop();
-    housekeeper.stop().await;
+    // Work that does not end is given up, which loses nothing.
+    let _ = tokio::time::timeout(HOUSEKEEPER_STOP_TIMEOUT, housekeeper.stop()).await;
     store.close().await?;
     if let Err(unfinished) = committed {
         return Err(ServeError::Unfinished {
@@ -158,7 +178,7 @@ struct Admin {
 fn start_admin(
     settings: &Settings,
     registry: &Registry,
-    store: &Arc<SqliteStore>,
+    store: &Arc<dyn Store>,
     folder: &DataFolder,
     clock: Clock,
     stop: &StopRequest,
@@ -183,6 +203,7 @@ fn start_metrics() -> Result<(PrometheusHandle, JoinHandle<()>), ServeError> {
         .map_err(|error| ServeError::Metrics(error.to_string()))?;
     metrics::describe_documents();
     metrics::describe_store();
+    metrics::describe_bus();
     metrics::describe_connections();
     let kept = handle.clone();
     let upkeep = actix_rt::spawn(async move {
@@ -194,7 +215,7 @@ fn start_metrics() -> Result<(PrometheusHandle, JoinHandle<()>), ServeError> {
     Ok((handle, upkeep))
 }
 
-fn start_housekeeper(settings: &Settings, clock: Clock, store: Arc<SqliteStore>) -> Housekeeper {
+fn start_housekeeper(settings: &Settings, clock: Clock, store: Arc<dyn Store>) -> Housekeeper {
     let options = HousekeeperOptions {
         history_ms: settings.history_ms,
         history_bytes_max: settings.history_bytes_max,
@@ -211,8 +232,9 @@ fn start_housekeeper(settings: &Settings, clock: Clock, store: Arc<SqliteStore>)
     )
 }
 
-fn committer_options(settings: &Settings) -> CommitterOptions {
+fn committer_options(settings: &Settings, lanes: usize) -> CommitterOptions {
     CommitterOptions {
+        lanes,
         linger: Duration::from_millis(settings.commit_linger_ms),
         queue_bytes_max: size(settings.commit_queue_bytes_max),
         ..CommitterOptions::default()
@@ -220,6 +242,7 @@ fn committer_options(settings: &Settings) -> CommitterOptions {
 }
 
 fn document_options(settings: &Settings) -> DocumentOptions {
+    let is_shared = settings.store != StoreLocation::Sqlite;
     DocumentOptions {
         replica: replica_options(settings),
         threads: size(settings.document_threads),
@@ -228,6 +251,12 @@ fn document_options(settings: &Settings) -> DocumentOptions {
         resident_bytes_max: settings.documents_resident_bytes_max,
         load_concurrency: size(settings.load_concurrency),
         stuck_timeout_ms: settings.stuck_timeout_ms,
+        poll_ms: is_shared.then_some(settings.poll_ms),
+        load_patience_ms: if is_shared {
+            SHARED_STORE_PATIENCE_MS
+        } else {
+            0
+        },
     }
 }
 
@@ -245,6 +274,7 @@ fn adapter_options(settings: &Settings) -> AdapterOptions {
         keepalive_ms: settings.keepalive_ms,
         peer_timeout_ms: settings.peer_timeout_ms,
         shutdown_timeout_ms: settings.shutdown_timeout_ms,
+        drain_ms: settings.drain_ms,
         ..AdapterOptions::default()
     }
 }
@@ -258,6 +288,7 @@ fn size(setting: u64) -> usize {
 struct Ready {
     committer: Committer,
     registry: Registry,
+    bus: Arc<dyn Bus>,
 }
 
 impl Readiness for Ready {
@@ -272,6 +303,7 @@ impl Readiness for Ready {
                 "queued_appends": status.queued_appends,
                 "queued_bytes": status.queued_bytes,
                 "abandoned_threads": abandoned,
+                "bus": self.bus.status().to_string(),
             }),
         }
     }

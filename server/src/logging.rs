@@ -7,7 +7,7 @@ use std::path::Path;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::units::{show_duration_ms, show_size};
-use crate::config::{LogFormat, RelayMode, Settings};
+use crate::config::{BusLocation, LogFormat, RelayMode, Settings, StoreLocation};
 
 /// Why log lines cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +66,9 @@ fn banner(settings: &Settings, listen: SocketAddr, admin: &Path) -> String {
         "status",
         format!("http://{listen}/healthz  /readyz  /metrics"),
     );
-    line("data", format!("{}  (SQLite)", settings.data.display()));
+    line("data", settings.data.display().to_string());
+    line("store", store(settings));
+    line("bus", bus(settings));
     line(
         "admin",
         format!("{}  (driftless doc --help)", admin.display()),
@@ -99,6 +101,23 @@ fn banner(settings: &Settings, listen: SocketAddr, admin: &Path) -> String {
         );
     }
     text
+}
+
+fn store(settings: &Settings) -> String {
+    match &settings.store {
+        StoreLocation::Sqlite => "SQLite, in the data folder".to_owned(),
+        StoreLocation::Postgres(url) => format!("{url}  ({} lanes)", settings.commit_lanes),
+    }
+}
+
+fn bus(settings: &Settings) -> String {
+    match (&settings.bus, &settings.store) {
+        (BusLocation::Redis(url), _) => url.to_string(),
+        (BusLocation::Local, StoreLocation::Sqlite) => "none: this is the only node".to_owned(),
+        (BusLocation::Local, StoreLocation::Postgres(_)) => {
+            "none: changes of other nodes arrive by looking at the store".to_owned()
+        }
+    }
 }
 
 fn relay(settings: &Settings) -> &'static str {

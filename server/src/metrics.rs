@@ -38,6 +38,18 @@ pub const BUS_RECEIVED: &str = "driftless_bus_received_total";
 pub const BUS_HOLES: &str = "driftless_bus_holes_total";
 /// Reads of the log to catch up with other nodes.
 pub const BUS_REPAIRS: &str = "driftless_bus_repairs_total";
+/// Documents whose logs were looked at for changes of other nodes.
+pub const POLLED: &str = "driftless_documents_polled_total";
+/// Logs that were found at an earlier state than the replica.
+pub const LOGS_LOST: &str = "driftless_logs_lost_total";
+/// Whether other nodes are heard: 1, or 0 while the bus is down.
+pub const BUS_UP: &str = "driftless_bus_up";
+/// Other nodes that are heard.
+pub const BUS_NODES: &str = "driftless_bus_nodes";
+/// Bus messages that reached nobody; who misses one reads the log.
+pub const BUS_LOST: &str = "driftless_bus_lost_total";
+/// Bus messages that could not be read, of another version or malformed.
+pub const BUS_UNREADABLE: &str = "driftless_bus_unreadable_total";
 /// Document actors that were stuck.
 pub const STUCK: &str = "driftless_document_stuck_total";
 /// Documents that were frozen.
@@ -261,11 +273,19 @@ pub const COMPACTIONS: &str = "driftless_compactions_total";
 /// Housekeeping that failed.
 pub const HOUSEKEEPING_FAILURES: &str = "driftless_housekeeping_failures_total";
 
+/// Documents that were committed beside their lane, since another node wrote to them, too.
+pub const COMMITTED_ASIDE: &str = "driftless_commit_asides_total";
+
 /// Describes the metrics of the store to the recorder.
 pub fn describe_store() {
     describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "Time of a commit");
     describe_histogram!(COMMIT_BATCH_APPENDS, "Appends in a committed batch");
-    describe_gauge!(COMMIT_QUEUE_BYTES, Unit::Bytes, "Appends not yet durable");
+    describe_gauge!(
+        COMMIT_QUEUE_BYTES,
+        Unit::Bytes,
+        "Appends not yet durable, by lane"
+    );
+    describe_counter!(COMMITTED_ASIDE, "Documents committed beside their lane");
     describe_counter!(COMMIT_FAILURES, "Commits that failed, by kind of error");
     describe_counter!(COMMIT_REFUSALS, "Appends refused for good, by reason");
     describe_counter!(COMPACTIONS, "Snapshots built from stored data");
@@ -277,8 +297,12 @@ pub(crate) fn committed(appends: usize, took: Duration) {
     histogram!(COMMIT_BATCH_APPENDS).record(appends as f64);
 }
 
-pub(crate) fn commit_queue(bytes: u64) {
-    gauge!(COMMIT_QUEUE_BYTES).set(bytes as f64);
+pub(crate) fn commit_queue(lane: &str, bytes: u64) {
+    gauge!(COMMIT_QUEUE_BYTES, "lane" => lane.to_owned()).set(bytes as f64);
+}
+
+pub(crate) fn committed_aside() {
+    counter!(COMMITTED_ASIDE).increment(1);
 }
 
 pub(crate) fn commit_failed(kind: &'static str) {
@@ -295,4 +319,38 @@ pub(crate) fn compacted() {
 
 pub(crate) fn housekeeping_failed() {
     counter!(HOUSEKEEPING_FAILURES).increment(1);
+}
+
+/// Describes the metrics of the bus to the recorder.
+pub fn describe_bus() {
+    describe_counter!(POLLED, "Documents looked at for changes of other nodes");
+    describe_counter!(LOGS_LOST, "Logs found at an earlier state than the replica");
+    describe_gauge!(BUS_UP, "Whether other nodes are heard");
+    describe_gauge!(BUS_NODES, "Other nodes that are heard");
+    describe_counter!(BUS_LOST, "Bus messages that reached nobody");
+    describe_counter!(BUS_UNREADABLE, "Bus messages that could not be read");
+}
+
+pub(crate) fn polled(documents: usize) {
+    counter!(POLLED).increment(documents as u64);
+}
+
+pub(crate) fn log_lost() {
+    counter!(LOGS_LOST).increment(1);
+}
+
+pub(crate) fn bus_up(is_up: bool) {
+    gauge!(BUS_UP).set(if is_up { 1.0 } else { 0.0 });
+}
+
+pub(crate) fn bus_nodes(nodes: usize) {
+    gauge!(BUS_NODES).set(nodes as f64);
+}
+
+pub(crate) fn bus_lost(messages: usize) {
+    counter!(BUS_LOST).increment(messages as u64);
+}
+
+pub(crate) fn bus_unreadable() {
+    counter!(BUS_UNREADABLE).increment(1);
 }

@@ -106,23 +106,27 @@ impl Connections {
         })
     }
 
-    /// Takes no connection any more and says goodbye to all, spread over time but for at most
+    /// Takes no connection any more and says goodbye to all, spread over time: over `drain_ms` where
+    /// other nodes take the clients over, and otherwise as fast as they may come back, for at most
     /// `spread_ms_max`. Done when all were told, not when they are gone.
-    pub(super) async fn say_goodbye(&self, spread_ms_max: u64) {
+    pub(super) async fn say_goodbye(&self, drain_ms: u64, spread_ms_max: u64) {
         let outboxes: Vec<Arc<Outbox>> = {
             let mut open = self.lock();
             open.shutting_down = true;
             open.outboxes.values().cloned().collect()
         };
-        let spread_ms = (outboxes.len() as u64 / GOODBYES_PER_MS).min(spread_ms_max);
+        let spread_ms = (outboxes.len() as u64 / GOODBYES_PER_MS)
+            .min(spread_ms_max)
+            .max(drain_ms);
         let rounds = (spread_ms / GOODBYE_STEP_MS).max(1);
         let per_round = outboxes
             .len()
             .div_ceil(usize::try_from(rounds).unwrap_or(1))
             .max(1);
+        let step_ms = spread_ms / (outboxes.len().div_ceil(per_round) as u64).max(1);
         for (round, some) in outboxes.chunks(per_round).enumerate() {
             if round > 0 {
-                tokio::time::sleep(Duration::from_millis(GOODBYE_STEP_MS)).await;
+                tokio::time::sleep(Duration::from_millis(step_ms)).await;
             }
             for outbox in some {
                 outbox.close(CloseReason::ShuttingDown);
@@ -216,7 +220,7 @@ mod tests {
             .iter()
             .map(|outbox| connections.enter(address("::1"), outbox.clone()).unwrap())
             .collect();
-        connections.say_goodbye(60).await;
+        connections.say_goodbye(0, 60).await;
         for outbox in outboxes {
             assert_eq!(
                 outbox.push(bytes::Bytes::new()),

@@ -86,6 +86,8 @@ pub struct AdapterOptions {
     pub close_timeout_ms: u64,
     /// Time for a graceful stop; what is still open then is cut off.
     pub shutdown_timeout_ms: u64,
+    /// Over how long a stopping node spreads its goodbyes, before that time counts.
+    pub drain_ms: u64,
 }
 
 impl Default for AdapterOptions {
@@ -105,6 +107,7 @@ impl Default for AdapterOptions {
             write_timeout_ms: 300_000,
             close_timeout_ms: 10_000,
             shutdown_timeout_ms: 15_000,
+            drain_ms: 0,
         }
     }
 }
@@ -188,6 +191,7 @@ pub struct Server {
     handle: ServerHandle,
     task: JoinHandle<io::Result<()>>,
     connections: Arc<Connections>,
+    drain_ms: u64,
     goodbye_ms_max: u64,
     shutdown_timeout: Duration,
 }
@@ -200,7 +204,8 @@ pub fn serve(options: AdapterOptions, behind: Behind, clock: Clock) -> io::Resul
     let listener = listen(options.listen)?;
     let address = listener.local_addr()?;
     let goodbye_ms_max = options.shutdown_timeout_ms / GOODBYE_SHARE;
-    let shutdown_timeout = Duration::from_millis(options.shutdown_timeout_ms);
+    let drain_ms = options.drain_ms;
+    let shutdown_timeout = Duration::from_millis(options.shutdown_timeout_ms + drain_ms);
     let edge = Arc::new(Edge {
         clock,
         documents: behind.documents.clone(),
@@ -215,6 +220,7 @@ pub fn serve(options: AdapterOptions, behind: Behind, clock: Clock) -> io::Resul
         handle,
         task,
         connections,
+        drain_ms,
         goodbye_ms_max,
         shutdown_timeout,
     })
@@ -241,7 +247,7 @@ fn start(
     let builder = ServerBuilder::new()
         .workers(options.workers)
         .max_concurrent_connections(options.connections_max + HTTP_CONNECTIONS_MAX)
-        .shutdown_timeout(options.shutdown_timeout_ms.div_ceil(1_000))
+        .shutdown_timeout((options.shutdown_timeout_ms + options.drain_ms).div_ceil(1_000))
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
     let handshake_timeout = Duration::from_millis(options.handshake_timeout_ms);
@@ -323,7 +329,9 @@ impl Server {
     pub async fn stop(mut self) -> io::Result<()> {
         let stopped = self.handle.stop(true);
         let farewell = async {
-            self.connections.say_goodbye(self.goodbye_ms_max).await;
+            self.connections
+                .say_goodbye(self.drain_ms, self.goodbye_ms_max)
+                .await;
             self.connections.wait_gone().await;
         };
         let (in_time, ()) = tokio::join!(

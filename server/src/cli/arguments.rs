@@ -41,6 +41,29 @@ Examples:
   driftless doc import notes/copy todo.update
   driftless doc verify && echo all is well";
 
+const DOCTOR_HELP: &str = "\
+Examples:
+  driftless doctor
+  driftless doctor --store postgres://driftless@db/driftless --bus redis://cache:6379
+  driftless doctor --config /etc/driftless.toml --json";
+
+const MIGRATE_HELP: &str = "\
+Before a roll-out whose nodes may only read and write rows, run it with the role that owns the \
+database; `driftless doctor` names the rights that the nodes' role lacks.
+
+Examples:
+  driftless migrate --dry-run --store postgres://owner@db/driftless
+  DRIFTLESS_STORE=postgres://owner:password@db/driftless driftless migrate
+  driftless migrate --data /var/lib/driftless";
+
+const COPY_HELP: &str = "\
+Passwords on a command line can be seen by other users of the machine; DRIFTLESS_STORE cannot.
+
+Examples:
+  driftless store copy --from sqlite:/var/lib/driftless --to postgres://driftless@db/driftless
+  DRIFTLESS_STORE=postgres://driftless:password@db/driftless driftless store copy
+  driftless store copy --from postgres://driftless@db/driftless --to sqlite:/var/lib/driftless";
+
 /// Self-hosted, Yjs-compatible sync server: acknowledged means durable.
 #[derive(Debug, Parser)]
 #[command(name = "driftless", version, after_help = AFTER_HELP, max_term_width = 100)]
@@ -66,6 +89,46 @@ pub(super) enum Action {
         /// Print JSON: sizes in bytes, durations in milliseconds
         #[arg(long)]
         json: bool,
+    },
+    /// Check everything that a server needs: data folder, store, bus, clocks, rights
+    ///
+    /// Takes the settings of `serve` and prints a line for each thing, with what to do. Changes
+    /// nothing. Exit code 0 when a server would work.
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor {
+        #[command(flatten)]
+        flags: ServerFlags,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring the store's schema up to date
+    ///
+    /// Nodes do it at their start, too: this is for roll-outs whose nodes may not change the
+    /// schema. Any number of them may run at a time.
+    #[command(after_help = MIGRATE_HELP)]
+    Migrate {
+        #[command(flatten)]
+        flags: FolderFlags,
+        /// Only list what would be applied
+        #[arg(long, conflicts_with = "new_cluster_id")]
+        dry_run: bool,
+        /// Give the database a new cluster id: for a copy that is to live beside its original
+        #[arg(long)]
+        new_cluster_id: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Copy all documents from one store to another
+    Store {
+        #[command(flatten)]
+        flags: FolderFlags,
+        /// Print JSON
+        #[arg(long, global = true)]
+        json: bool,
+        #[command(subcommand)]
+        command: StoreCommand,
     },
     /// Look at, export, import, delete and repair documents
     #[command(after_help = DOC_HELP)]
@@ -102,6 +165,27 @@ pub(super) enum Action {
         json: bool,
         /// The backup to read
         file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StoreCommand {
+    /// Copy all documents with their kept history from one store to another
+    ///
+    /// A data folder must not be served meanwhile. Stopped at any moment and run again it goes on
+    /// where it was: documents that are equal are skipped. Every document is read back from the
+    /// target and compared. A document of the target that holds what the source does not is never
+    /// overwritten; damaged documents are named and left out. What a repair once cut away is not
+    /// copied.
+    #[command(after_help = COPY_HELP)]
+    Copy {
+        /// The store to read: `sqlite:PATH` of a data folder, `sqlite:` for that of --data, or
+        /// postgres://user:password@host:5432/database
+        #[arg(long, value_name = "URL", default_value = "sqlite:")]
+        from: String,
+        /// The store to fill, written alike; the one of --store (DRIFTLESS_STORE) when left out
+        #[arg(long, value_name = "URL")]
+        to: Option<String>,
     },
 }
 

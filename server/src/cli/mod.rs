@@ -1,4 +1,5 @@
-//! The command line: `driftless serve | config | doc … | backup | restore`.
+//! The command line: `driftless serve | config | doctor | migrate | doc … | backup | restore |
+//! store copy`.
 //!
 //! ```text
 //!  arguments ─▶ settings ─▶ serve                     ─▶ the server
@@ -6,8 +7,11 @@
 //! ```
 
 mod arguments;
+mod copy;
+mod doctor;
 mod document;
 mod files;
+mod migrate;
 mod print;
 mod target;
 mod time;
@@ -26,7 +30,7 @@ use crate::admin::client::CallError;
 use crate::config::environment::Environment;
 use crate::config::{self, ConfigError, Flags, Loaded, Settings, check, report};
 use crate::logging::LoggingError;
-use arguments::{Action, Arguments};
+use arguments::{Action, Arguments, StoreCommand};
 
 /// All that was asked for is done.
 pub const EXIT_DONE: u8 = 0;
@@ -160,6 +164,32 @@ fn perform<E: Display>(
         } => {
             let settings = settings(&flags.0, context)?.settings;
             document::perform(command, &settings, json, context)
+        }
+        Action::Doctor { flags, json } => {
+            let settings = settings(&flags.0, context)?.settings;
+            doctor::perform(&settings, json, context)
+        }
+        Action::Migrate {
+            flags,
+            dry_run,
+            new_cluster_id,
+            json,
+        } => {
+            let settings = settings(&flags.0, context)?.settings;
+            let wanted = migrate::Wanted {
+                dry_run,
+                new_cluster_id,
+                json,
+            };
+            migrate::perform(wanted, &settings, context)
+        }
+        Action::Store {
+            flags,
+            json,
+            command: StoreCommand::Copy { from, to },
+        } => {
+            let settings = settings(&flags.0, context)?.settings;
+            copy::perform(&from, to.as_deref(), &settings, json, context)
         }
         Action::Backup { flags, json, file } => {
             let settings = settings(&flags.0, context)?.settings;

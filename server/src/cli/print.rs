@@ -169,7 +169,7 @@ fn repair(repaired: &Repaired) -> String {
 }
 
 /// A size with at most one decimal, for people.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const STEPS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match STEPS.iter().find(|(_, factor)| bytes >= *factor) {
         Some((unit, factor)) => format!("{:.1}{unit}", bytes as f64 / *factor as f64),

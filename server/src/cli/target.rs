@@ -9,11 +9,11 @@ use super::{EXIT_FAILED, EXIT_NOT_FOUND, Failure};
 use crate::admin::execute::execute;
 use crate::admin::stored::StoredOperations;
 use crate::admin::{Command, OperationError, Reply, call};
+use crate::backends;
 use crate::clock::Clock;
-use crate::config::Settings;
 use crate::config::parts::replica_options;
+use crate::config::{Settings, StoreLocation};
 use crate::store::data_folder::{DATABASE_FILE_NAME, DataFolder};
-use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 
 /// Where commands go.
@@ -29,10 +29,11 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// Takes the folder's lock if it is free; otherwise its server is asked. Creates nothing.
+    /// Takes the folder's lock if it is free; otherwise its server is asked. Creates no documents.
     pub(super) async fn open(settings: &Settings) -> Result<Self, Failure> {
         let path = &settings.data;
-        if !path.join(DATABASE_FILE_NAME).exists() {
+        let is_embedded = settings.store == StoreLocation::Sqlite;
+        if is_embedded && !path.join(DATABASE_FILE_NAME).exists() {
             return Err(missing(path));
         }
         let folder = match DataFolder::open(path) {
@@ -40,8 +41,8 @@ impl Target {
             Err(StoreError::Refused(_)) => return Ok(Self::Running(path.clone())),
             Err(error) => return Err(OperationError::from(error).into()),
         };
-        let store = SqliteStore::open(&folder).await;
-        let store: Arc<dyn Store> = Arc::new(store.map_err(OperationError::from)?);
+        let opened = backends::open_store(settings, &folder).await;
+        let store = opened.map_err(OperationError::from)?.store;
         let options = replica_options(settings);
         let operations = StoredOperations::new(Arc::clone(&store), options, Clock::start());
         Ok(Self::Stopped { operations, store })
@@ -68,7 +69,8 @@ impl Target {
     }
 }
 
-fn missing(path: &Path) -> Failure {
+/// There is nothing to work on.
+pub(super) fn missing(path: &Path) -> Failure {
     let told = format!(
         "there are no documents in {}: no server ever ran on it; give its data folder with --data",
         path.display()

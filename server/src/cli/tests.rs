@@ -7,6 +7,7 @@ use super::*;
 
 mod running;
 mod stopped;
+mod stores;
 mod upkeep;
 mod usage;
 

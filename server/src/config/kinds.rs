@@ -101,10 +101,44 @@ impl Kind for OptionalPath {
 }
 
 /// Where the documents are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreLocation {
     /// The embedded SQLite database in the data folder.
     Sqlite,
+    /// A PostgreSQL database that any number of nodes share.
+    Postgres(SecretUrl),
+}
+
+/// How nodes hear of each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BusLocation {
+    /// There are no others.
+    Local,
+    /// Over Redis or Valkey.
+    Redis(SecretUrl),
+}
+
+/// A URL that may hold a password: it is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretUrl(String);
+
+impl SecretUrl {
+    /// The URL with its password, for who connects.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for SecretUrl {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&super::values::mask(&self.0))
+    }
+}
+
+impl std::fmt::Debug for SecretUrl {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, formatter)
+    }
 }
 
 /// Reads a [`StoreLocation`].
@@ -124,15 +158,51 @@ impl Kind for StoreUrl {
                  keeps a second server away; choose the folder with --data"
                     .into(),
             ),
+            ("postgres" | "postgresql", _) if rest.starts_with("//") => {
+                Ok(StoreLocation::Postgres(SecretUrl(text.to_owned())))
+            }
             _ => Err(format!(
-                "`sqlite:`, the embedded store; this version has no store for `{}:`",
+                "`sqlite:`, the embedded store, or postgres://user:password@host:5432/database; \
+                 this version has no store for `{}:`",
                 scheme.escape_debug()
             )),
         }
     }
 
-    fn show(_value: &StoreLocation) -> String {
-        "sqlite:".into()
+    fn show(value: &StoreLocation) -> String {
+        match value {
+            StoreLocation::Sqlite => "sqlite:".into(),
+            StoreLocation::Postgres(url) => url.reveal().to_owned(),
+        }
+    }
+}
+
+/// Reads a [`BusLocation`].
+#[derive(Debug)]
+pub struct BusUrl;
+
+impl Kind for BusUrl {
+    type Value = BusLocation;
+    const SYNTAX: &'static str = "URL";
+
+    fn parse(text: &str) -> Result<BusLocation, String> {
+        let is_redis = text.starts_with("redis://") || text.starts_with("rediss://");
+        match text {
+            "local:" => Ok(BusLocation::Local),
+            _ if is_redis => Ok(BusLocation::Redis(SecretUrl(text.to_owned()))),
+            _ => Err(
+                "`local:` for a single node, or redis://user:password@host:6379 (rediss:// \
+                      with TLS)"
+                    .into(),
+            ),
+        }
+    }
+
+    fn show(value: &BusLocation) -> String {
+        match value {
+            BusLocation::Local => "local:".into(),
+            BusLocation::Redis(url) => url.reveal().to_owned(),
+        }
     }
 }
 

@@ -31,7 +31,7 @@ use std::path::Path;
 
 pub use error::ConfigError;
 pub use flags::{Flags, FolderFlags, ServerFlags};
-pub use kinds::{LogFormat, RelayMode, StoreLocation};
+pub use kinds::{BusLocation, LogFormat, RelayMode, StoreLocation};
 pub use table::{Settings, TABLE};
 pub use values::Effective;
 

@@ -8,8 +8,9 @@ use ipnet::IpNet;
 
 use super::error::ConfigError;
 use super::kinds::{
-    Address, Bounds, Count, FilePath, Kind, LogFilter, LogFormat, LogStyle, Milliseconds,
-    OptionalPath, Origins, Period, Relay, RelayMode, Size, StoreLocation, StoreUrl, Switch,
+    Address, Bounds, BusLocation, BusUrl, Count, FilePath, Kind, LogFilter, LogFormat, LogStyle,
+    Milliseconds, OptionalPath, Origins, Period, Relay, RelayMode, Size, StoreLocation, StoreUrl,
+    Switch,
 };
 use super::ranges::AddressRanges;
 use super::setting::{Preset, Setting};
@@ -71,7 +72,12 @@ settings! {
         "data" as data: FilePath -> PathBuf = Preset::Fixed("./driftless-data"),
             "Folder that holds the database, its lock and the admin socket. One server at a time.";
         "store" as store: StoreUrl -> StoreLocation = Preset::Fixed("sqlite:"),
-            "Where documents are stored. `sqlite:` is the embedded database in the data folder.";
+            "Where documents are stored. `sqlite:` is the embedded database in the data folder; \
+             postgres://user:password@host:5432/database is shared by all nodes of a cluster.";
+        "bus" as bus: BusUrl -> BusLocation = Preset::Fixed("local:"),
+            "How nodes hear of each other's changes: `local:` for a single node, \
+             redis://user:password@host:6379 (rediss:// with TLS) for several. Without it, or \
+             while it is down, changes of other nodes arrive by looking at the store.";
         "config" as config: OptionalPath -> Option<PathBuf> = Preset::Fixed(""),
             "TOML file with settings. It stands behind flags and the environment, before defaults.";
     }
@@ -99,6 +105,38 @@ settings! {
              protocol version 2 (HAProxy: `send-proxy-v2`). The client's address is the one it tells; \
              connections from there without it are closed. Elsewhere the header is never read, so \
              that nobody can forge an address. Repeat the flag, or separate by commas.";
+    }
+    "Several nodes" {
+        "postgres_connections_max" as postgres_connections_max: Count -> u64 [2, 1_000]
+            = Preset::Fixed("16"),
+            "Connections of this node to PostgreSQL. Each lane commits over one; loads and reads \
+             share the others.";
+        "postgres_acquire_timeout_ms" as postgres_acquire_timeout_ms: Milliseconds -> u64
+            [100, 600_000] = Preset::Fixed("10s"),
+            "How long a read waits for a free connection, or for a server that is away, before it \
+             fails. Commits are retried for ever.";
+        "postgres_statement_timeout_ms" as postgres_statement_timeout_ms: Milliseconds -> u64
+            [1_000, 3_600_000] = Preset::Fixed("30s"),
+            "How long a statement may take before the server gives it up; a node that stands \
+             still in the middle of a commit frees its locks by then.";
+        "postgres_lock_timeout_ms" as postgres_lock_timeout_ms: Milliseconds -> u64
+            [100, 600_000] = Preset::Fixed("5s"),
+            "How long a commit waits for the locks of its documents before it is tried again.";
+        "postgres_pooled" as postgres_pooled: Switch -> bool = Preset::Fixed("false"),
+            "A proxy that pools transactions (pgbouncer) stands before PostgreSQL: nothing is prepared \
+             by name, and a commit travels as text.";
+        "postgres_allow_unsafe" as postgres_allow_unsafe: Switch -> bool = Preset::Fixed("false"),
+            "Start although the server runs with fsync, full_page_writes or synchronous_commit \
+             off, and may lose what was acknowledged. For tests.";
+        "commit_lanes" as commit_lanes: Count -> u64 [1, 64] = Preset::Fixed("4"),
+            "Commits to PostgreSQL that may be under way at a time, each of its own share of the \
+             documents; the same number on all nodes. SQLite has one writer.";
+        "poll_ms" as poll_ms: Milliseconds -> u64 [100, 600_000] = Preset::Fixed("1s"),
+            "How often the store is asked for changes of other nodes while the bus is down; five \
+             times as rarely while it is up.";
+        "drain_ms" as drain_ms: Milliseconds -> u64 [0, 600_000] = Preset::Fixed("0s"),
+            "Over how long a stopping node spreads the goodbyes to its clients, so that they do not \
+             all reach the other nodes at once. shutdown_timeout_ms counts from its end.";
     }
     "Relay and history" {
         "relay" as relay: Relay -> RelayMode = Preset::Fixed("immediate"),

@@ -195,7 +195,7 @@ fn bad_values_name_the_setting_its_origin_and_what_is_expected() {
     for value in [
         "sqlite:/elsewhere.db",
         "sqlite://x",
-        "postgres://host/db",
+        "postgres:host/db",
         "mysql:",
         "",
     ] {
@@ -347,13 +347,24 @@ fn secrets_are_masked_everywhere() {
     for (text, wanted) in table {
         assert_eq!(mask(text), wanted);
     }
-    let told = refusal(
-        &[],
-        &[("DRIFTLESS_STORE", "postgres://user:hunter2@host/db")],
-        "",
-    );
-    assert!(told.contains("postgres://user:***@host/db"), "{told}");
-    assert!(!told.contains("hunter2"), "{told}");
+    let flags = [
+        ("store", "postgres://user:hunter2@host/db"),
+        ("bus", "redis://:hunter2@host"),
+    ];
+    let known = loaded(&flags, &[], "").unwrap();
+    let told = [
+        report::as_toml(&known.effective),
+        report::as_json(&known.effective).to_string(),
+        format!("{:?}", known.settings),
+        refusal(&[("store", "mysql://user:hunter2@host/db")], &[], ""),
+        refusal(&[("bus", "nats://user:hunter2@host")], &[], ""),
+    ];
+    for told in told {
+        assert!(
+            told.contains(":***@host") && !told.contains("hunter2"),
+            "{told}"
+        );
+    }
 }
 
 #[test]

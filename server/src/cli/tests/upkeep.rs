@@ -11,7 +11,7 @@ use crate::store::data_folder::DATABASE_FILE_NAME;
 use crate::store::{Append, Origin, Store};
 
 /// Spoils what is stored under a sequence number, as a bad disk would.
-fn spoil(stopped: &Stopped, sequence: i64) {
+pub(super) fn spoil(stopped: &Stopped, sequence: i64) {
     let database = stopped.data().join(DATABASE_FILE_NAME);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -92,6 +92,7 @@ fn log_unchecked(stopped: &Stopped, update: Vec<u8>) {
             origin: Origin::default(),
             time_ms: 1,
             update: update.clone().into(),
+            after: None,
         };
         store.commit(&[append]).await.unwrap();
         store.close().await.unwrap();
