@@ -35,6 +35,10 @@ pub(crate) enum RunError {
     },
     #[error("{0}")]
     Settings(String),
+    #[error(transparent)]
+    Cluster(#[from] driftless_cluster::ClusterError),
+    #[error("{0}")]
+    Broken(String),
     #[error("the server command {command:?} failed: {why}")]
     Serve { command: String, why: String },
 }

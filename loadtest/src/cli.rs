@@ -53,6 +53,8 @@ pub(crate) enum Dialect {
 pub(crate) enum Scenario {
     /// Writers type, everybody else in the room receives.
     Fanout(Fanout),
+    /// Fan-out through a balancer, and what each node of the cluster did for it.
+    Cluster(Cluster),
     /// Many connections that join and stay quiet.
     Idle(Idle),
     /// Many open documents, one client each.
@@ -63,6 +65,9 @@ pub(crate) enum Scenario {
     Storm(Storm),
     /// Kill -9 and restart, again and again: what was acknowledged or relayed and is not there?
     Kill9(Kill9),
+    /// Kills, pauses and cuts off parts of a cluster under writers: what was acknowledged and is not
+    /// there, and does everybody end with the same text?
+    Faults(Faults),
     /// From an edit to the answer of the save probe (type 102) that covers it.
     Acks(Acks),
     /// Everyone in one room moves a cursor
@@ -145,6 +150,21 @@ pub(crate) enum Until {
     All,
     /// The first other client of the room has it.
     First,
+}
+
+/// Fan-out over a cluster.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Cluster {
+    /// Where each node listens, for its metrics; --url is the balancer's.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        required = true,
+        value_name = "HOST:PORT,…"
+    )]
+    pub(crate) nodes: Vec<std::net::SocketAddr>,
+    #[command(flatten)]
+    pub(crate) load: Fanout,
 }
 
 /// Connections that join and stay quiet.
@@ -238,6 +258,64 @@ pub(crate) struct Kill9 {
     /// The server's command (words split at spaces), with a data folder that lasts.
     #[arg(long, value_name = "COMMAND")]
     pub(crate) serve: String,
+}
+
+/// Faults of a cluster, drawn from a seed.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Faults {
+    /// The server's binary.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) binary: std::path::PathBuf,
+    /// Rounds of faults, each with its own seed: the given one and those after it.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) rounds: u64,
+    /// The seed of the first round; by default the time.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    #[arg(long, default_value_t = 3)]
+    pub(crate) nodes: usize,
+    #[arg(long, default_value_t = 6)]
+    pub(crate) documents: usize,
+    /// Writers in each document.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) writers: usize,
+    /// Edits per second of each writer, each followed by a save probe.
+    #[arg(long, default_value_t = 8.0)]
+    pub(crate) rate: f64,
+    /// The longest fault, in seconds.
+    #[arg(long, default_value_t = 8.0)]
+    pub(crate) longest: f64,
+    /// Seconds in which everybody has to agree once all faults are over.
+    #[arg(long, default_value_t = 60.0)]
+    pub(crate) patience: f64,
+    /// Kinds of faults to leave out; repeat, or separate by commas.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) without: Vec<FaultKind>,
+    /// Only these kinds.
+    #[arg(long, value_delimiter = ',', conflicts_with = "without")]
+    pub(crate) only: Vec<FaultKind>,
+    /// Further settings of the nodes, behind `--`.
+    #[arg(last = true)]
+    pub(crate) settings: Vec<String>,
+}
+
+/// What can happen to a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FaultKind {
+    /// `kill -9` of a node, Redis or PostgreSQL, and a start after a while.
+    Kill,
+    /// A node, Redis or PostgreSQL stands still.
+    Pause,
+    /// A node's link to Redis or PostgreSQL is cut, slowed, throttled or silent.
+    Link,
+    /// A share of the bus messages to a node vanishes.
+    Loss,
+    /// Nodes are stopped in good order and started, one after the other.
+    Rolling,
+    /// Bus messages come late and twice, and some that nobody can read.
+    Noise,
+    /// PostgreSQL is set back to an earlier state under live nodes.
+    Restore,
 }
 
 /// Cursors of one room.

@@ -25,7 +25,9 @@ use clap::Parser;
 use crate::bench::RunError;
 use crate::cli::{Cli, Scenario};
 use crate::report::Report;
-use crate::scenarios::{acks, cursors, documents, fanout, idle, kill9, load, storm};
+use crate::scenarios::{
+    acks, cluster, cursors, documents, fanout, faults, idle, kill9, load, storm,
+};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -50,7 +52,9 @@ fn run(cli: &Cli) -> Result<Option<Report>, RunError> {
             peers::relay::serve(settings.listen)?;
             return Ok(None);
         }
+        Scenario::Faults(settings) => faults::run(settings),
         Scenario::Fanout(settings) => fanout::run(&cli.common, settings),
+        Scenario::Cluster(settings) => cluster::run(&cli.common, settings),
         Scenario::Idle(settings) => idle::run(&cli.common, settings),
         Scenario::Documents(settings) => documents::run(&cli.common, settings),
         Scenario::Load(settings) => load::run(&cli.common, settings),

@@ -57,6 +57,12 @@ impl Report {
         self.add(key, label, (value * scale).round() / scale, unit);
     }
 
+    /// A figure that was added before.
+    pub(crate) fn number(&self, key: &str) -> Option<f64> {
+        let row = self.rows.iter().find(|row| row.key == key)?;
+        row.value.as_f64()
+    }
+
     /// Says what makes the figures doubtful.
     pub(crate) fn warn(&mut self, warning: impl Into<String>) {
         self.warnings.push(warning.into());

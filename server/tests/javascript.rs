@@ -8,6 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use driftless_cluster::{Cluster, ClusterOptions, NodeOptions, Part};
+
 /// Tests mostly wait, so more files than cores run at a time.
 const NODE_FILES_AT_A_TIME: usize = 6;
 
@@ -23,11 +25,39 @@ fn js_clients_in_node() {
 }
 
 #[test]
+fn js_clients_in_node_on_three_nodes() {
+    let options = ClusterOptions {
+        nodes: 3,
+        node: NodeOptions {
+            binary: env!("CARGO_BIN_EXE_driftless").into(),
+            arguments: Vec::new(),
+        },
+        postgres_port: 0,
+        has_links: false,
+        says_who: false,
+    };
+    let mut cluster = Cluster::start(&options).expect("a cluster starts");
+    let mut places = vec![cluster.balancer().address().to_string()];
+    places.extend(
+        cluster
+            .nodes()
+            .iter()
+            .map(|node| node.address().to_string()),
+    );
+    run_with(&["cluster"], 1, &[("DRIFTLESS_CLUSTER", &places.join(","))]);
+    assert_eq!(cluster.stop(), [""; 0], "every part ends by itself");
+}
+
+#[test]
 fn js_clients_in_chromium() {
     run(&["browser"], CHROMIUM_FILES_AT_A_TIME);
 }
 
 fn run(folders: &[&str], files_at_a_time: usize) {
+    run_with(folders, files_at_a_time, &[]);
+}
+
+fn run_with(folders: &[&str], files_at_a_time: usize, variables: &[(&str, &str)]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/js");
     assert!(
         root.join("node_modules").is_dir(),
@@ -46,6 +76,7 @@ fn run(folders: &[&str], files_at_a_time: usize) {
         .args(files)
         .current_dir(&root)
         .env("DRIFTLESS_BIN", env!("CARGO_BIN_EXE_driftless"))
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .status()
         .expect("Node.js 20 or newer is installed");

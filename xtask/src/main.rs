@@ -1,4 +1,4 @@
-//! The automation of the project as one command: `cargo xtask test | tidy | fuzz | simulate`.
+//! The automation of the project as one command: `cargo xtask test | tidy | fuzz | simulate | cluster`.
 //!
 //! What CI runs is what a developer runs; `.ci/run` calls `cargo xtask test` and nothing else.
 // A command-line tool speaks on its standard output.
@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 mod arguments;
+mod clusters;
 mod command;
 mod error;
 mod generators;
 mod metadata;
+mod packages;
 mod setup;
 mod suites;
 mod tidy;
@@ -31,6 +33,10 @@ cargo xtask simulate [--seeds N] [--first S] [--release]
                                      Run whole networks of replicas, one per seed.
 cargo xtask simulate --seed X --trace
                                      Replay one of them, line by line.
+cargo xtask cluster [--nodes N] [--release] [--postgres-port PORT] [--proxy-protocol]
+                    [-- SETTINGS]    Start PostgreSQL, Redis, HAProxy and nodes, until Ctrl-C.
+cargo xtask cluster-faults [--rounds N] [--seed S] [--without restore] [--release]
+                                     Kill, pause and cut off parts of a cluster that is written to.
 ";
 
 fn main() -> ExitCode {
@@ -54,6 +60,8 @@ fn run(words: Vec<String>) -> Result<(), StepError> {
         }
         Some("fuzz") => generators::fuzz(&root, arguments),
         Some("simulate") => generators::simulate(&root, arguments),
+        Some("cluster") => clusters::cluster(&root, arguments),
+        Some("cluster-faults") => clusters::faults(&root, arguments),
         None | Some("help") => {
             print!("{HELP}");
             Ok(())

@@ -5,6 +5,7 @@ use std::{env, fs};
 
 use crate::command::{capture, cargo, program, run};
 use crate::error::StepError;
+use crate::packages;
 
 /// The folders with npm packages of their own, each with a lock file.
 const NPM_FOLDERS: [&str; 3] = [
@@ -76,7 +77,7 @@ pub(crate) fn chromium(root: &Path) -> Result<PathBuf, StepError> {
     if let Some(path) = find_chromium() {
         return Ok(path);
     }
-    apt_install(root, "chromium").map_err(|error| StepError::Missing {
+    packages::install(root, "chromium").map_err(|error| StepError::Missing {
         what: format!("Chromium ({error})"),
         remedy: "install the package chromium, or point CHROMIUM at a browser".to_owned(),
     })?;
@@ -91,7 +92,7 @@ pub(crate) fn make(root: &Path) -> Result<(), StepError> {
     if capture(program("make", root).arg("--version")).is_ok() {
         return Ok(());
     }
-    apt_install(root, "make").map_err(|error| StepError::Missing {
+    packages::install(root, "make").map_err(|error| StepError::Missing {
         what: format!("make ({error})"),
         remedy: "install the package make".to_owned(),
     })
@@ -105,25 +106,95 @@ fn find_chromium() -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-fn apt_install(root: &Path, package: &str) -> Result<(), StepError> {
-    let install = ["install", "--yes", "--no-install-recommends", package];
-    run(&mut apt_get(root, &["update"]))?;
-    run(&mut apt_get(root, &install))
+/// A program that suites start, the package that brings it, and where it may lie.
+struct Server {
+    package: &'static str,
+    paths: &'static [&'static str],
 }
 
-fn apt_get(root: &Path, arguments: &[&str]) -> std::process::Command {
-    let is_root = capture(program("id", root).arg("-u")).is_ok_and(|id| id.trim() == "0");
-    let mut command = if is_root {
-        program("apt-get", root)
-    } else {
-        let mut sudo = program("sudo", root);
-        sudo.args(["--non-interactive", "apt-get"]);
-        sudo
-    };
-    command
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .args(arguments);
-    command
+const SERVERS: [Server; 3] = [
+    Server {
+        package: "pgbouncer",
+        paths: &["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"],
+    },
+    Server {
+        package: "redis-server",
+        paths: &["/usr/bin/redis-server", "/usr/local/bin/redis-server"],
+    },
+    Server {
+        package: "haproxy",
+        paths: &["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"],
+    },
+];
+
+/// What `deploy/check.sh` asks.
+const LINTERS: [Server; 5] = [
+    Server {
+        package: "haproxy",
+        paths: &["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"],
+    },
+    Server {
+        package: "nginx-light",
+        paths: &["/usr/sbin/nginx"],
+    },
+    Server {
+        package: "libnginx-mod-stream",
+        paths: &["/usr/lib/nginx/modules/ngx_stream_module.so"],
+    },
+    Server {
+        package: "shellcheck",
+        paths: &["/usr/bin/shellcheck"],
+    },
+    Server {
+        package: "systemd",
+        paths: &["/usr/bin/systemd-analyze"],
+    },
+];
+
+/// The linters of deployment files, installed with apt-get when they are missing.
+pub(crate) fn deploy_linters(root: &Path) -> Result<(), StepError> {
+    let mut missing = missing_of(&LINTERS);
+    let has_venv = capture(program("python3", root).args(["-c", "import ensurepip, venv"]));
+    if has_venv.is_err() {
+        missing.push("python3-venv");
+    }
+    install_missing(root, &missing)
+}
+
+fn missing_of(wanted: &[Server]) -> Vec<&'static str> {
+    let is_missing = |one: &&Server| !one.paths.iter().any(|path| Path::new(path).exists());
+    wanted
+        .iter()
+        .filter(is_missing)
+        .map(|one| one.package)
+        .collect()
+}
+
+/// The servers that clusters are made of, installed with apt-get when they are missing.
+pub(crate) fn cluster_programs(root: &Path) -> Result<(), StepError> {
+    let mut missing = missing_of(&SERVERS);
+    if !has_postgres() {
+        missing.push("postgresql");
+    }
+    install_missing(root, &missing)
+}
+
+/// Installs packages without starting the servers that they bring.
+fn install_missing(root: &Path, missing: &[&str]) -> Result<(), StepError> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    packages::install_servers(root, missing).map_err(|error| StepError::Missing {
+        what: format!("{} ({error})", missing.join(", ")),
+        remedy: "install these packages".to_owned(),
+    })
+}
+
+fn has_postgres() -> bool {
+    let versions = fs::read_dir("/usr/lib/postgresql");
+    let mut folders = versions.into_iter().flatten().flatten();
+    env::var_os("POSTGRES_PROGRAMS").is_some()
+        || folders.any(|folder| folder.path().join("bin/initdb").is_file())
 }
 
 /// The path of a cargo-deny: the one on the machine, or one built into `target/tools`.

@@ -29,8 +29,9 @@ pub(crate) struct Traffic {
 pub(crate) struct Replica {
     /// Its state vector, sent in step 1.
     pub(crate) vector: Vec<u8>,
-    /// Its answer to the server's step 1: a step 2 with this update.
-    pub(crate) update: Vec<u8>,
+    /// Its answer to the server's step 1: a step 2 with this update. `None` when the scenario answers
+    /// by itself.
+    pub(crate) update: Option<Vec<u8>>,
 }
 
 impl Replica {
@@ -42,7 +43,10 @@ impl Replica {
         push_number(&mut vector, bytes as u64);
         let mut update = Vec::new();
         push_text(&mut update, id, 0, &text);
-        Self { vector, update }
+        Self {
+            vector,
+            update: Some(update),
+        }
     }
 }
 
@@ -50,7 +54,7 @@ impl Default for Replica {
     fn default() -> Self {
         Self {
             vector: EMPTY_VECTOR.to_vec(),
-            update: EMPTY_UPDATE.to_vec(),
+            update: Some(EMPTY_UPDATE.to_vec()),
         }
     }
 }
@@ -117,12 +121,20 @@ impl Connection {
         self.is_synced
     }
 
+    /// Whether messages can be sent.
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.phase == Phase::Ended
     }
 
+    /// Closes the socket: a server that said goodbye waits for that.
     pub(crate) fn end(&mut self) {
         self.phase = Phase::Ended;
+        // Gone already: nothing to shut.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
         self.incoming = Vec::new();
         self.outgoing = Vec::new();
         self.written = 0;
@@ -327,9 +339,9 @@ impl Connection {
             visit(message);
         })
         .map_err(|error| Ended::Protocol(error.to_string()))?;
-        if asked {
+        if let Some(update) = self.replica.update.as_ref().filter(|_| asked) {
             let mut answer = Vec::new();
-            push_step2(&mut answer, &self.replica.update);
+            push_step2(&mut answer, update);
             self.write(&answer)?;
         }
         Ok(())

@@ -114,6 +114,11 @@ impl Swarm {
         }
     }
 
+    /// Ends a client's connection, without a word, as a closed tab does.
+    pub(crate) fn close(&mut self, id: ClientId) {
+        self.clients[id].end();
+    }
+
     /// Stops a client from reading.
     pub(crate) fn pause(&mut self, id: ClientId) {
         self.clients[id].is_paused = true;

@@ -246,6 +246,12 @@ impl<'a> Load<'a> {
             per_second(end.sent - begin.sent),
             "/s",
         );
+        report.add(
+            "edits",
+            "edits sent, warm-up included",
+            self.tally.sent(),
+            "",
+        );
         report.add_rounded(
             "deliveries_per_s",
             "deliveries",

@@ -57,6 +57,8 @@ pub(crate) fn options() -> DocumentOptions {
         idle_ms: 200,
         resident_bytes_max: 1 << 30,
         load_concurrency: 4,
+        poll_ms: Some(200),
+        load_patience_ms: 0,
         stuck_timeout_ms: 1_000,
     }
 }

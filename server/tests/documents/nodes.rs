@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use driftless::bus::local::LocalBus;
-use driftless::bus::{Bus, BusError, BusFuture, Event, Listener, Subscription};
+use driftless::bus::{Bus, BusError, BusFuture, BusStatus, Event, Listener, Subscription};
 use driftless::store::{LogLimits, LogStart, Store};
 use driftless_proto::engine::CloseReason;
 use driftless_proto::name::DocumentName;
@@ -52,6 +52,10 @@ impl Listener for Deaf {
 }
 
 impl Bus for FaultyBus {
+    fn status(&self) -> BusStatus {
+        self.inner.status()
+    }
+
     fn subscribe<'a>(
         &'a self,
         document: &'a DocumentName,

@@ -4,7 +4,7 @@ use super::{Context, Suite, Verdict};
 use crate::command::{cargo, program, run};
 use crate::error::StepError;
 use crate::generators::FUZZ_TARGETS;
-use crate::{setup, tidy};
+use crate::{clusters, setup, tidy};
 
 /// The target that proves that the protocol needs no system.
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
@@ -24,8 +24,20 @@ const FUZZ_SEED: &str = "1";
 const SIMULATE_SEEDS: &str = "500";
 const SIMULATE_FIRST: &str = "1000";
 
+/// A minute of what `cargo xtask cluster-faults` does for as long as one likes.
+const FAULTS_IN_SHORT: [&str; 8] = [
+    "--rounds",
+    "6",
+    "--seed",
+    "5",
+    "--documents",
+    "4",
+    "--longest",
+    "2.5",
+];
+
 /// Cheap checks first, so that a slip is known within seconds.
-pub(super) const SUITES: [Suite; 11] = [
+pub(super) const SUITES: [Suite; 13] = [
     suite("fmt", "the code is formatted", fmt),
     suite("tidy", "layout, edges, headers and sizes hold", check_tidy),
     suite("deny", "licences, sources and bans of crates hold", deny),
@@ -42,6 +54,11 @@ pub(super) const SUITES: [Suite; 11] = [
     ),
     suite("fuzz", "no decoder is broken by mutated input", fuzz),
     suite(
+        "cluster",
+        "nodes agree and lose nothing while parts of a cluster die",
+        cluster,
+    ),
+    suite(
         "js",
         "unmodified clients in Node converge and lose nothing",
         js,
@@ -52,6 +69,7 @@ pub(super) const SUITES: [Suite; 11] = [
         "the web editor builds, lints, and syncs in Chromium",
         example,
     ),
+    suite("deploy", "the deployment files pass their linters", deploy),
     suite("wasm", "the protocol builds for wasm32", wasm),
 ];
 
@@ -102,6 +120,7 @@ fn clippy(context: &Context) -> Result<Verdict, StepError> {
 
 fn rust(context: &Context) -> Result<Verdict, StepError> {
     setup::npm_packages(&context.root)?;
+    setup::cluster_programs(&context.root)?;
     let mut command = cargo(&context.root);
     command.args(TEST_ALL).args(["--no-fail-fast", "--"]);
     passed(run(command.args([
@@ -114,6 +133,7 @@ fn rust(context: &Context) -> Result<Verdict, StepError> {
 
 fn js(context: &Context) -> Result<Verdict, StepError> {
     setup::npm_packages(&context.root)?;
+    setup::cluster_programs(&context.root)?;
     let mut command = cargo(&context.root);
     command
         .args(TEST_ALL)
@@ -171,6 +191,22 @@ fn fuzz(context: &Context) -> Result<Verdict, StepError> {
         let mut command = program(&fuzzer, &context.root);
         run(command.args([target, "--inputs", FUZZ_INPUTS, "--seed", FUZZ_SEED]))
     }))
+}
+
+fn cluster(context: &Context) -> Result<Verdict, StepError> {
+    setup::cluster_programs(&context.root)?;
+    build(context)?;
+    let options = FAULTS_IN_SHORT.map(str::to_owned);
+    let binaries = context.target.join("debug");
+    let mut command = clusters::faults_command(&context.root, &binaries, &options);
+    passed(run(&mut command))
+}
+
+fn deploy(context: &Context) -> Result<Verdict, StepError> {
+    setup::deploy_linters(&context.root)?;
+    let script = context.root.join("deploy/check.sh").display().to_string();
+    let mut command = program(&script, &context.root);
+    passed(run(command.arg(context.target.join("tools/deploy"))))
 }
 
 fn example(context: &Context) -> Result<Verdict, StepError> {

@@ -12,7 +12,7 @@ struct Allowed {
 }
 
 /// Downwards only: the protocol knows nobody, the server does not know the client.
-const ALLOWED: [Allowed; 8] = [
+const ALLOWED: [Allowed; 9] = [
     Allowed {
         package: "driftless-proto",
         uses: &[],
@@ -26,7 +26,12 @@ const ALLOWED: [Allowed; 8] = [
     Allowed {
         package: "driftless",
         uses: &["driftless-proto"],
-        tests_use: &["driftless-proto", "sdk-core"],
+        tests_use: &["driftless-cluster", "driftless-proto", "sdk-core"],
+    },
+    Allowed {
+        package: "driftless-cluster",
+        uses: &[],
+        tests_use: &[],
     },
     Allowed {
         package: "sdk-core",
@@ -45,7 +50,7 @@ const ALLOWED: [Allowed; 8] = [
     },
     Allowed {
         package: "loadtest",
-        uses: &["driftless-proto", "sdk-core"],
+        uses: &["driftless-cluster", "driftless-proto", "sdk-core"],
         tests_use: &[],
     },
     Allowed {

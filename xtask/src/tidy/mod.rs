@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: the rules of the repository that no compiler checks.
 //!
 //! [`sources`] looks at the text of files, [`edges`] at who depends on whom, [`map`] at whether
-//! `ARCHITECTURE.md` still describes the folders. Each returns findings; none stops at the first.
+//! `ARCHITECTURE.md` still describes the folders, [`enrolled`] at whether each store and bus is tested. Each returns findings; none stops at the first.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use crate::error::StepError;
 use crate::metadata::Metadata;
 
 mod edges;
+mod enrolled;
 mod map;
 mod sources;
 
@@ -27,6 +28,7 @@ pub(crate) fn run(root: &Path) -> Result<(), StepError> {
     let files: Vec<_> = paths.iter().filter_map(|path| read(root, path)).collect();
     let mut findings = sources::check(&files);
     findings.extend(edges::check(&Metadata::read(root)?));
+    findings.extend(enrolled::check(&files));
     findings.extend(map::check(&paths, &files));
     println!("tidy: {} files looked at", files.len());
     StepError::from_findings(findings)

@@ -1,0 +1,67 @@
+//! Where a part keeps its things: a folder of its own, a log file in it, a port that stays.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{Read, Seek, SeekFrom};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::error::ClusterError;
+
+/// How much of a log is shown when a part fails.
+const TAIL_BYTES: u64 = 3_000;
+
+/// Others may pass through the folder, not look into it: PostgreSQL runs as another user below it.
+const PASSABLE: u32 = 0o711;
+
+/// Makes `parent/name`.
+pub(crate) fn make_folder(parent: &Path, name: &str) -> Result<PathBuf, ClusterError> {
+    let folder = parent.join(name);
+    std::fs::create_dir_all(&folder)
+        .map_err(ClusterError::io(format!("make {}", folder.display())))?;
+    Ok(folder)
+}
+
+/// A temporary folder that other users may pass through, as PostgreSQL's has to.
+pub fn temporary_folder() -> Result<TempDir, ClusterError> {
+    let folder = tempfile::Builder::new()
+        .prefix("driftless-cluster-")
+        .tempdir()
+        .map_err(ClusterError::io("make a temporary folder"))?;
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(PASSABLE)).map_err(
+        ClusterError::io(format!("open {}", folder.path().display())),
+    )?;
+    Ok(folder)
+}
+
+/// A log file that goes on where it ended.
+pub(crate) fn open_log(path: &Path) -> Result<File, ClusterError> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(ClusterError::io(format!("open {}", path.display())))
+}
+
+/// The end of a log, for error messages.
+pub(crate) fn tail(path: &Path) -> String {
+    let read = || -> std::io::Result<String> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    read().unwrap_or_else(|error| format!("(cannot be read: {error})"))
+}
+
+/// A port that nobody listens at now. It is let go of, so that the part can take it.
+pub(crate) fn free_port() -> Result<u16, ClusterError> {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(ClusterError::io("find a free port"))
+}
