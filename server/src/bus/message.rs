@@ -240,18 +240,42 @@ mod tests {
         }
     }
 
-    /// What version 1 writes, so that later versions go on reading it.
+    /// What version 1 wrote of these events, so that later versions go on reading it.
+    const VERSION_1: [&str; 5] = [
+        "01 0700000000000000 01 0300000000000000 00000000",
+        "01 0700000000000000 01 0300000000000000 03000000 \
+         0100000000000000 01010101010101010101010101010101 00000000 \
+         0900000000000000 09090909090909090909090909090909 ffffffff \
+         0a00000000000000 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a 06000000 757064617465",
+        "01 0700000000000000 02 ffffffffffffffff",
+        "01 0700000000000000 03",
+        "01 0700000000000000 04 0c00000000000000 01 02000000 \
+         0100000000000000 ffffffffffffffff 07000000 656e7472696573",
+    ];
+    const BEAT_OF_VERSION_1: &str = "01 0700000000000000 05";
+
+    fn bytes_of(digits: &str) -> Bytes {
+        let digits: Vec<u8> = digits.bytes().filter(|digit| *digit != b' ').collect();
+        let pairs = digits
+            .chunks(2)
+            .map(|pair| std::str::from_utf8(pair).unwrap());
+        pairs
+            .map(|pair| u8::from_str_radix(pair, 16).unwrap())
+            .collect()
+    }
+
     #[test]
-    fn the_first_version_stays_readable() {
-        let written = b"\x01\x07\0\0\0\0\0\0\0\x02\x05\0\0\0\0\0\0\0";
-        let event = Event::Deleted { epoch: 5 };
-        assert_eq!(
-            decode(Bytes::from_static(written)),
-            Ok(Envelope {
-                node: 7,
-                said: Said::Event(event)
-            })
-        );
+    fn the_first_version_stays_readable_and_is_what_is_written() {
+        for (written, event) in VERSION_1.into_iter().zip(events()) {
+            let written = bytes_of(written);
+            assert_eq!(encode(7, &event), Some(written.clone()));
+            let said = Said::Event(event);
+            assert_eq!(decode(written), Ok(Envelope { node: 7, said }));
+        }
+        let beat = bytes_of(BEAT_OF_VERSION_1);
+        assert_eq!(encode_beat(7), beat);
+        let said = Said::Beat;
+        assert_eq!(decode(beat), Ok(Envelope { node: 7, said }));
     }
 
     #[test]
