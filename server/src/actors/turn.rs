@@ -160,7 +160,10 @@ impl Ready {
             self.replica
                 .handle(now_ms, Input::MeetNodes, &mut self.effects);
         }
-        if let Some(update) = self.cell.take_held() {
+        // A frozen document takes nothing in: it is kept for when it is released.
+        if !self.frozen
+            && let Some(update) = self.cell.take_held()
+        {
             self.replica
                 .handle(now_ms, Input::Held { update }, &mut self.effects);
         }

@@ -25,6 +25,7 @@ pub mod housekeeper;
 mod maintenance;
 pub mod postgres;
 pub mod schema;
+mod sql;
 pub mod sqlite;
 mod tombstone;
 

@@ -4,7 +4,7 @@
 //! asked now and then, so that remote edits still arrive, only later.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,12 @@ pub use guard::Database;
 /// Messages that wait for the connection: a burst of some milliseconds. What does not fit is lost, and
 /// its receivers are told to read the log.
 const PUBLISH_QUEUE_MAX: usize = 4_096;
+
+/// Their bytes: a server that hangs costs no more memory than this.
+const PUBLISH_QUEUE_BYTES_MAX: usize = 16 << 20;
+
+/// Documents whose readers are told of a loss; of what is beyond, they learn when they ask the store.
+const LOST_MAX: usize = 65_536;
 
 /// Joins and departures that wait for the link: a burst of a node that loads its busiest minute at once.
 const MOVES_QUEUE_MAX: usize = 16_384;
@@ -68,6 +74,8 @@ struct Hub {
     /// More moves came than are kept: the link has to join all channels anew.
     has_lost_moves: AtomicBool,
     queue: mpsc::Sender<Message>,
+    /// The bytes of the messages in it.
+    queued_bytes: AtomicUsize,
     /// Other nodes, and when they were heard.
     nodes: Mutex<HashMap<u64, Instant>>,
     /// Documents of which a message was lost: their readers are told to look at the log.
@@ -134,6 +142,7 @@ impl RedisBus {
             moves,
             has_lost_moves: AtomicBool::new(false),
             queue,
+            queued_bytes: AtomicUsize::new(0),
             nodes: Mutex::default(),
             lost: Mutex::default(),
             is_up: AtomicBool::new(false),
@@ -279,11 +288,10 @@ impl Hub {
 
     /// Says that this node is there.
     fn beat(&self) {
-        let message = (self.nodes_channel(), message::encode_beat(self.node));
         // A full queue is a sign of life by itself, once it moves.
-        let _ = self.queue.try_send(Message {
-            channel: message.0,
-            bytes: message.1,
+        self.enqueue(Message {
+            channel: self.nodes_channel(),
+            bytes: message::encode_beat(self.node),
             document: None,
         });
     }
@@ -302,9 +310,37 @@ impl Hub {
             bytes,
             document: Some(document.clone()),
         };
-        if self.queue.try_send(message).is_err() {
+        if !self.enqueue(message) {
             metrics::bus_lost(1);
-            lock(&self.lost).insert(document.clone());
+            self.note_lost([document.clone()]);
+        }
+    }
+
+    /// Hands a message to the publisher; false when it does not fit.
+    fn enqueue(&self, message: Message) -> bool {
+        let bytes = message.bytes.len();
+        let waiting = self.queued_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let fits = waiting == 0 || waiting + bytes <= PUBLISH_QUEUE_BYTES_MAX;
+        let is_taken = fits && self.queue.try_send(message).is_ok();
+        if !is_taken {
+            self.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        }
+        is_taken
+    }
+
+    /// The publisher took these messages out of the queue.
+    fn note_dequeued(&self, messages: &[Message]) {
+        let bytes = messages.iter().map(|message| message.bytes.len()).sum();
+        self.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    /// Remembers documents of which a message was lost.
+    fn note_lost(&self, documents: impl IntoIterator<Item = DocumentName>) {
+        let mut lost = lock(&self.lost);
+        for document in documents {
+            if lost.len() < LOST_MAX {
+                lost.insert(document);
+            }
         }
     }
 }

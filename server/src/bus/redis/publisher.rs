@@ -34,6 +34,8 @@ pub(super) async fn run(hub: Arc<Hub>, client: Client, mut waiting: mpsc::Receiv
             batch.extend(look_at_your_logs(&hub));
         } else if waiting.recv_many(&mut batch, PIPELINE_MAX).await == 0 {
             return;
+        } else {
+            hub.note_dequeued(&batch);
         }
         if connection.is_none() {
             connection = connect(&client).await;
@@ -45,7 +47,7 @@ pub(super) async fn run(hub: Arc<Hub>, client: Client, mut waiting: mpsc::Receiv
         if !sent {
             connection = None;
             metrics::bus_lost(batch.len());
-            lock(&hub.lost).extend(batch.drain(..).filter_map(|message| message.document));
+            hub.note_lost(batch.drain(..).filter_map(|message| message.document));
             sleep(RETRY_WAIT).await;
         }
         batch.clear();

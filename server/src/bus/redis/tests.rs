@@ -10,9 +10,11 @@ use driftless_cluster::{Part, Redis};
 use driftless_proto::name::DocumentName;
 use tempfile::TempDir;
 
-use super::{RedisBus, RedisOptions};
+use super::{PUBLISH_QUEUE_BYTES_MAX, RedisBus, RedisOptions};
 use crate::bus::conformance::{enrol, name};
-use crate::bus::{Bus, BusError, BusFuture, BusStatus, Listener, Subscription};
+use crate::bus::{
+    Bus, BusError, BusFuture, BusStatus, Commit, Entry, Event, Listener, Subscription,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -94,4 +96,36 @@ async fn without_a_server_a_document_works_alone() {
     let joined = bus.subscribe(&name("a"), ear).await.unwrap();
     joined.publish(crate::bus::Event::Deleted { epoch: 2 });
     assert_eq!(bus.status(), BusStatus::Down);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_server_that_is_away_is_bounded_in_bytes() {
+    let options = RedisOptions {
+        url: "redis://127.0.0.1:1".to_owned(),
+        prefix: "x".to_owned(),
+    };
+    let bus = RedisBus::start(&options).unwrap();
+    let ear = std::sync::Arc::<crate::bus::conformance::Ear>::default();
+    let joined = bus.subscribe(&name("a"), ear).await.unwrap();
+    let large = Event::Committed(std::sync::Arc::new(Commit {
+        epoch: 1,
+        entries: vec![Entry {
+            sequence: 1,
+            id: [1; 16],
+            update: Some(vec![0; 1 << 20].into()),
+        }],
+    }));
+    // The publisher takes nothing out meanwhile: it runs on this thread.
+    for _ in 0..40 {
+        joined.publish(large.clone());
+    }
+    let queued = bus.hub.queued_bytes.load(Ordering::Acquire);
+    assert!(
+        (10 << 20..=PUBLISH_QUEUE_BYTES_MAX).contains(&queued),
+        "{queued} bytes wait"
+    );
+    assert!(
+        super::lock(&bus.hub.lost).contains(&name("a")),
+        "the rest is told of"
+    );
 }

@@ -65,15 +65,6 @@ impl State {
     }
 
     fn take_batch(&mut self) -> Vec<PendingAppend> {
-        if !self.aside.is_empty() {
-            let waiting = std::mem::take(&mut self.waiting);
-            for pending in waiting {
-                match self.aside.get_mut(&pending.append.document) {
-                    Some(own) => own.push_back(pending),
-                    None => self.waiting.push_back(pending),
-                }
-            }
-        }
         take_from(&mut self.waiting)
     }
 }
@@ -126,7 +117,10 @@ impl Shared {
         *state.unfinished.entry(document).or_default() += 1;
         state.unfinished_appends += 1;
         state.unfinished_bytes += cost(pending.append.update.len());
-        state.waiting.push_back(pending);
+        match state.aside.get_mut(&pending.append.document) {
+            Some(own) => own.push_back(pending),
+            None => state.waiting.push_back(pending),
+        }
         drop(state);
         self.work.notify_one();
         true
@@ -171,11 +165,7 @@ impl Shared {
                 (state.waiting.len(), state.is_stopped)
             };
             if waiting > 0 {
-                let batch = self.state().take_batch();
-                // All that waited may be of documents that are aside.
-                if !batch.is_empty() {
-                    return Some(batch);
-                }
+                return Some(self.state().take_batch());
             }
             if is_stopped {
                 return None;
@@ -184,29 +174,25 @@ impl Shared {
         }
     }
 
-    /// Puts a document aside; false when as many as may be are already.
+    /// Puts a document aside, with what waits of it; what comes joins it. False when as many as may be
+    /// are already.
     pub(super) fn put_aside(&self, document: &DocumentName) -> bool {
         let mut state = self.state();
         if state.aside.len() >= ASIDE_MAX {
             return false;
         }
-        state.aside.insert(document.clone(), VecDeque::new());
+        let (own, others) = std::mem::take(&mut state.waiting)
+            .into_iter()
+            .partition(|pending| pending.append.document == *document);
+        state.waiting = others;
+        state.aside.insert(document.clone(), own);
         true
     }
 
     /// What came since for a document that is aside; when nothing did, it goes back to the lane.
     pub(super) fn next_aside(&self, document: &DocumentName) -> Option<Vec<PendingAppend>> {
         let mut state = self.state();
-        // Nobody else distributes what waits while the lane has a batch under way.
-        let waiting = std::mem::take(&mut state.waiting);
-        let (own, others) = waiting
-            .into_iter()
-            .partition(|pending| pending.append.document == *document);
-        state.waiting = others;
-        let since = state.aside.get_mut(document)?;
-        let own: VecDeque<PendingAppend> = own;
-        since.extend(own);
-        let batch = take_from(since);
+        let batch = take_from(state.aside.get_mut(document)?);
         if batch.is_empty() {
             state.aside.remove(document);
             return None;

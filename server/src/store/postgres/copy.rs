@@ -9,12 +9,13 @@ use sqlx::types::Uuid;
 
 use super::super::checksum::{AppendRow, snapshot_checksum};
 use super::super::copy::{CopyEnd, DocumentCopy, Exported, Import, Stamp};
+use super::super::sql::{kind_name, signed};
 use super::super::{LogLimits, StoreError, StoreFuture, StoredAppend};
 use super::PostgresStore;
 use super::commit::CHECKED_SEQUENCE;
 use super::history::name_of;
 use super::inspect::examine_snapshots;
-use super::load::{document_row, kind_name, number, read_appends, signed};
+use super::load::{document_row, number, read_appends};
 use super::statement;
 use super::transaction::{begin, begin_snapshot};
 

@@ -5,8 +5,9 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
 
 use super::super::checksum::snapshot_checksum;
+use super::super::sql::{kind_name, signed};
 use super::super::{LogStats, Snapshot, SnapshotKind, StatsFilter, StatsPage, StoreError};
-use super::load::{DocumentRow, kind_name, locked_row, number, signed};
+use super::load::{DocumentRow, locked_row, number};
 use super::statement;
 use super::transaction::{begin, begin_snapshot};
 

@@ -3,11 +3,10 @@
 use driftless_proto::name::DocumentName;
 use sqlx::postgres::{PgConnection, PgPool};
 
+use super::super::sql::{kind_name, signed};
 use super::super::{Inspection, LogLimits, Repair, Snapshot, SnapshotKind, StoreError};
 use super::error::store_error;
-use super::load::{
-    DocumentRow, document_row, kind_name, locked_row, number, read_appends, read_snapshot, signed,
-};
+use super::load::{DocumentRow, document_row, locked_row, number, read_appends, read_snapshot};
 use super::statement;
 use super::transaction::begin_snapshot;
 

@@ -8,6 +8,7 @@ use sqlx::postgres::{PgConnection, PgPool, PgRow};
 use sqlx::types::Uuid;
 
 use super::super::checksum::{AppendRow, snapshot_checksum};
+use super::super::sql::{kind_name, kind_of, signed};
 use super::super::{
     LoadedDocument, LogEnd, LogLimits, LogRange, LogStart, Origin, Snapshot, SnapshotKind,
     StoreError, StoredAppend,
@@ -414,25 +415,4 @@ fn decode_append(row: &PgRow) -> Result<(StoredAppend, u64, i64), sqlx::Error> {
 /// A column that never holds a negative number.
 pub(super) fn number(row: &PgRow, index: usize) -> Result<u64, sqlx::Error> {
     Ok(row.try_get::<i64, _>(index)? as u64)
-}
-
-/// A bound for the database, whose numbers are signed.
-pub(super) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// A snapshot kind as it is stored.
-pub(super) fn kind_name(kind: SnapshotKind) -> &'static str {
-    match kind {
-        SnapshotKind::Latest => "latest",
-        SnapshotKind::Base => "base",
-    }
-}
-
-fn kind_of(name: &str) -> SnapshotKind {
-    if name == "base" {
-        SnapshotKind::Base
-    } else {
-        SnapshotKind::Latest
-    }
 }

@@ -9,11 +9,12 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 
 use super::super::checksum::{AppendRow, snapshot_checksum};
 use super::super::copy::{CopyEnd, DocumentCopy, Exported, Import, Stamp};
+use super::super::sql::{kind_name, signed};
 use super::super::{LogLimits, StoreError, StoreFuture, StoredAppend};
 use super::SqliteStore;
 use super::history::name_of;
 use super::inspect::examine_snapshots;
-use super::load::{kind_name, number, read_appends, read_row, signed};
+use super::load::{number, read_appends, read_row};
 use super::rows::RowStatement;
 use super::unsettled::Unsettled;
 use super::writer::{begin, end};

@@ -4,6 +4,7 @@ use driftless_proto::name::DocumentName;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 
+use super::super::sql::{behind_prefix, first_name};
 use super::super::{DocumentSummary, StoreError, tombstone};
 use super::history::name_of;
 use super::load::{document_row, number};
@@ -96,23 +97,6 @@ pub(super) async fn list(
     .fetch_all(readers)
     .await?;
     rows.iter().map(summary_of).collect()
-}
-
-/// The smallest byte string that is in the listing: the prefix, or what follows `after`.
-fn first_name(prefix: &str, after: Option<&DocumentName>) -> Vec<u8> {
-    let mut behind = after.map_or_else(Vec::new, |name| name.as_str().as_bytes().to_vec());
-    if after.is_some() {
-        behind.push(0);
-    }
-    behind.max(prefix.as_bytes().to_vec())
-}
-
-/// The smallest byte string behind all that start with the prefix; none for the empty prefix.
-fn behind_prefix(prefix: &str) -> Option<Vec<u8>> {
-    let mut bytes = prefix.as_bytes().to_vec();
-    // UTF-8 never holds the byte 255, so there is always a next one.
-    *bytes.last_mut()? += 1;
-    Some(bytes)
 }
 
 fn summary_of(row: &SqliteRow) -> Result<DocumentSummary, StoreError> {

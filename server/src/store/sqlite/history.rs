@@ -5,8 +5,9 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 
 use super::super::checksum::snapshot_checksum;
+use super::super::sql::{kind_name, signed};
 use super::super::{LogStats, Snapshot, SnapshotKind, StatsFilter, StatsPage, StoreError};
-use super::load::{DocumentRow, document_row, kind_name, number, signed};
+use super::load::{DocumentRow, document_row, number};
 use super::writer::{begin, end, roll_back};
 
 /// Documents looked at in one step of a scan: a few milliseconds of one reader.

@@ -5,9 +5,10 @@ use futures_util::TryStreamExt;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
+use super::super::sql::{kind_name, signed};
 use super::super::{Inspection, LogLimits, Repair, Snapshot, SnapshotKind, StoreError};
 use super::error::{is_damage, store_error};
-use super::load::{DocumentRow, kind_name, number, read_appends, read_row, read_snapshot, signed};
+use super::load::{DocumentRow, number, read_appends, read_row, read_snapshot};
 use super::unsettled::Unsettled;
 use super::writer::{begin, end, roll_back};
 
