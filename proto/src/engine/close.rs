@@ -13,6 +13,12 @@ pub enum CloseReason {
     Unsupported,
     /// The document was deleted; what the peer holds belongs to its past.
     Deleted,
+    /// The peer shows no valid token, or its token expired or was withdrawn.
+    Unauthenticated,
+    /// The peer is known and may not do this.
+    Forbidden,
+    /// The peer sends more, or more often, than it may.
+    TooMuch,
     /// The document cannot be loaded right now.
     Unavailable,
     /// The store has been away for so long that no more edits can be held in memory.
@@ -34,6 +40,9 @@ impl CloseReason {
             Self::TooLarge => "too_large",
             Self::Unsupported => "unsupported",
             Self::Deleted => "deleted",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::TooMuch => "too_much",
             Self::Unavailable => "unavailable",
             Self::StoreFull => "store_full",
             Self::ShuttingDown => "shutting_down",

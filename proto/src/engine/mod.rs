@@ -17,6 +17,7 @@ mod close;
 mod crdt;
 pub mod export;
 mod presence;
+mod receipts;
 mod relay;
 mod replica;
 mod serve;
@@ -32,6 +33,6 @@ pub use close::CloseReason;
 pub use replica::Replica;
 pub use snapshot::{SnapshotError, build_snapshot};
 pub use types::{
-    Effect, HELD, Input, LoadError, Missed, NodeId, NodePresence, Observation, Relay,
-    ReplicaOptions, SessionId, StoredDocument, Suspect, Writes,
+    Access, Acks, Effect, HELD, Input, LoadError, Missed, NodeId, NodePresence, Observation, Relay,
+    ReplicaOptions, Rights, SessionId, StoredDocument, Suspect, Writes,
 };

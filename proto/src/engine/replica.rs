@@ -11,10 +11,11 @@ use super::relay::Gated;
 use super::session::{Phase, Session};
 use super::state::State;
 use super::types::{
-    Effect, Input, LoadError, Observation, ReplicaOptions, SessionId, StoredDocument, Writes,
+    Access, Acks, Effect, Input, LoadError, Observation, ReplicaOptions, Rights, SessionId,
+    StoredDocument, Writes,
 };
 use crate::admission::{Admitted, Advance, Limits, Refusal, StateVector};
-use crate::wire::{Message, Outbound};
+use crate::wire::{Message, Notice, Outbound};
 
 /// How long a peer may be silent about what it has before it is served like a listener that
 /// never asks. Honest clients send step 1 in their first packet.
@@ -134,7 +135,16 @@ impl Replica {
             return;
         }
         match input {
-            Input::Attach { session } => self.attach(now_ms, session, effects),
+            Input::Attach { session, access } => self.attach(now_ms, session, access, effects),
+            Input::SetRights { session, rights } => {
+                self.set_rights(now_ms, session, rights, effects);
+            }
+            Input::Notify { session, notice } => self.notify(session, notice, effects),
+            Input::End { session, reason } => {
+                if self.sessions.contains_key(&session) {
+                    self.close(now_ms, session, reason, effects);
+                }
+            }
             Input::SentStored { sessions } => {
                 self.sent_stored = Some((Arc::new(self.state.known.vector.clone()), sessions));
             }
@@ -152,6 +162,7 @@ impl Replica {
             Input::NodePresence { node, number, told } => {
                 self.hear_node(now_ms, (node, number), &told, effects);
             }
+            Input::NodeStateless { payload } => self.pass_on(None, &payload, effects),
             Input::NodeLost { node } => self.presence.lose_node(now_ms, node),
             Input::Committed { version } => {
                 self.durable_version = self.durable_version.max(version);
@@ -248,18 +259,29 @@ impl Replica {
     }
 
     /// Takes over a session whose former replica is gone: it is sent the whole state, since what
-    /// reached it is not known, and asked for what only it still has.
-    pub fn adopt(&mut self, session: SessionId, effects: &mut Vec<Effect>) {
+    /// reached it is not known, and asked for what only it still has. `owed` are the updates of it that
+    /// the former replica did not answer, for a session that is answered by receipts.
+    pub fn adopt(
+        &mut self,
+        session: SessionId,
+        access: Access,
+        owed: u64,
+        effects: &mut Vec<Effect>,
+    ) {
         let behind = Phase::Behind {
             vector: Arc::new(StateVector::default()),
             patience_ms: None,
         };
-        let mut peer = Session::new(behind);
+        let mut peer = Session::new(access, behind);
+        if let Some(receipts) = peer.receipts.as_mut().filter(|_| owed > 0) {
+            receipts.accept(None, owed);
+            self.probing.insert(session);
+        }
         // The former replica may have lost what it sent: only its answer tells that all is here.
         peer.claims_more = true;
         self.sessions.insert(session, peer);
         self.live = None;
-        self.ask_step1(session, effects);
+        self.ask_step1(session, false, effects);
         effects.push(Effect::NotifyDrained { session });
     }
 
@@ -268,13 +290,20 @@ impl Replica {
         self.banned.push(range);
     }
 
-    fn attach(&mut self, now_ms: u64, session: SessionId, effects: &mut Vec<Effect>) {
+    fn attach(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        access: Access,
+        effects: &mut Vec<Effect>,
+    ) {
         let patience_ms = Some(now_ms + LISTENER_PATIENCE_MS);
         let vector = Arc::new(self.state.known.vector.clone());
-        let mut peer = Session::new(Phase::Behind {
+        let behind = Phase::Behind {
             vector,
             patience_ms,
-        });
+        };
+        let mut peer = Session::new(access, behind);
         peer.presence_version = self.presence.version();
         let sent_stored = self.sent_stored.as_ref();
         peer.sent_stored = sent_stored
@@ -283,7 +312,10 @@ impl Replica {
         self.sessions.insert(session, peer);
         self.listeners.insert(session);
         self.live = None;
-        self.ask_step1(session, effects);
+        if access.acks == Acks::Probes {
+            // Others are asked in answer to their own question, which is when they begin to count.
+            self.ask_step1(session, false, effects);
+        }
         if let Some(entries) = self.presence.everyone() {
             effects.push(Effect::Send {
                 to: session,
@@ -292,8 +324,18 @@ impl Replica {
         }
     }
 
-    /// Sends our own step 1.
-    pub(super) fn ask_step1(&mut self, session: SessionId, effects: &mut Vec<Effect>) {
+    /// Sends our own step 1. `is_counted`: a session that is answered by receipts expects one for its
+    /// answer.
+    pub(super) fn ask_step1(
+        &mut self,
+        session: SessionId,
+        is_counted: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let peer = self.sessions.get_mut(&session);
+        if let Some(receipts) = peer.and_then(|peer| peer.receipts.as_mut()) {
+            receipts.ask(is_counted);
+        }
         let vector = self.state.known.vector.encode();
         let send = Effect::Send {
             to: session,
@@ -323,14 +365,20 @@ impl Replica {
                 if let Some(open) = &mut peer.gap {
                     open.answered = true;
                 }
-                self.receive_update(now_ms, session, &update, effects);
+                let receipts = peer.receipts.as_mut();
+                let counts = receipts.is_some_and(|receipts| receipts.take_question());
+                self.receive_update(now_ms, session, &update, counts, effects);
             }
             Message::Update { update } => {
                 peer.updated = true;
-                self.receive_update(now_ms, session, &update, effects);
+                let counts = peer.receipts.is_some();
+                self.receive_update(now_ms, session, &update, counts, effects);
             }
             Message::Presence { entries } => {
                 self.receive_presence(now_ms, session, &entries, effects);
+            }
+            Message::Stateless { payload } => {
+                self.receive_stateless(now_ms, session, &payload, effects);
             }
             Message::QueryPresence => {
                 peer.asked_presence = true;
@@ -356,11 +404,18 @@ impl Replica {
                 .any(|(client, clock)| clock > 0 && tombstone.get(client) > 0)
         });
         if is_old {
-            self.close(now_ms, session, CloseReason::Deleted, effects);
-        } else if let Some(peer) = self.sessions.get_mut(&session) {
-            peer.claims_more |= !vector.is_empty();
-            peer.asked = Some(vector);
-            self.asking.insert(session);
+            return self.close(now_ms, session, CloseReason::Deleted, effects);
+        }
+        let Some(peer) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        peer.claims_more |= !vector.is_empty();
+        peer.asked = Some(vector);
+        self.asking.insert(session);
+        if let Some(receipts) = &mut peer.receipts {
+            let count = receipts.start_anew();
+            give_up_receipts(session, count, effects);
+            self.ask_step1(session, true, effects);
         }
     }
 
@@ -374,6 +429,10 @@ impl Replica {
         let Some(peer) = self.sessions.get_mut(&session) else {
             return;
         };
+        if peer.rights < Rights::Comment {
+            effects.push(Effect::Observed(Observation::Denied));
+            return;
+        }
         let first = !std::mem::replace(&mut peer.presence_seen, true);
         match self.presence.receive(now_ms, session, first, entries) {
             Ok(receipt) => {
@@ -390,6 +449,88 @@ impl Replica {
                 }
             }
             Err(refusal) => self.refuse(now_ms, session, refusal, effects),
+        }
+    }
+
+    /// Passes a stateless message on to all other sessions, of other nodes, too. Who is not there, or
+    /// too slow to take it, never hears of it.
+    fn receive_stateless(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        payload: &Bytes,
+        effects: &mut Vec<Effect>,
+    ) {
+        let bytes_max = self.options.stateless_bytes_max;
+        if payload.len() > bytes_max {
+            let bytes = payload.len();
+            return self.refuse(
+                now_ms,
+                session,
+                Refusal::TooLarge { bytes, bytes_max },
+                effects,
+            );
+        }
+        let may = self.sessions.get(&session).map(|peer| peer.rights);
+        if may < Some(Rights::Comment) {
+            effects.push(Effect::Observed(Observation::Denied));
+            return;
+        }
+        let payload = payload.clone();
+        self.pass_on(Some(session), &payload, effects);
+        effects.push(Effect::TellStateless { payload });
+    }
+
+    fn pass_on(&self, author: Option<SessionId>, payload: &Bytes, effects: &mut Vec<Effect>) {
+        let others = self.sessions.keys().filter(|id| Some(**id) != author);
+        effects.extend(others.map(|to| Effect::Send {
+            to: *to,
+            message: Outbound::Stateless {
+                payload: payload.clone(),
+            },
+        }));
+    }
+
+    /// What a session may do from now on; it is told when it can or cannot write any longer.
+    fn set_rights(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        rights: Rights,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(peer) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let before = std::mem::replace(&mut peer.rights, rights);
+        if rights < Rights::Comment && before >= Rights::Comment {
+            self.presence.detach(now_ms, session, true);
+        }
+        let can_write = rights >= Rights::Write;
+        if can_write != (before >= Rights::Write) {
+            peer.denied = false;
+            // What was refused before stays with its sender until it is asked for it again.
+            let asks_again = can_write && std::mem::take(&mut peer.refused);
+            if asks_again {
+                (peer.answered, peer.claims_more) = (false, true);
+                if let Some(receipts) = &mut peer.receipts {
+                    receipts.restore();
+                    self.probing.insert(session);
+                }
+            }
+            self.notify(session, Notice::Access { can_write }, effects);
+            if asks_again {
+                self.ask_step1(session, false, effects);
+            }
+        }
+    }
+
+    fn notify(&self, session: SessionId, notice: Notice, effects: &mut Vec<Effect>) {
+        if self.sessions.contains_key(&session) {
+            effects.push(Effect::Send {
+                to: session,
+                message: Outbound::Notice(notice),
+            });
         }
     }
 
@@ -446,5 +587,16 @@ impl Replica {
                 peer.denied = false;
             }
         }
+    }
+}
+
+/// Says that updates of a session are not answered.
+pub(super) fn give_up_receipts(session: SessionId, count: u64, effects: &mut Vec<Effect>) {
+    if count > 0 {
+        effects.push(Effect::Receipts {
+            session,
+            accepted: None,
+            count,
+        });
     }
 }

@@ -179,7 +179,7 @@ impl Replica {
             });
         }
         if asks {
-            self.ask_step1(session, effects);
+            self.ask_step1(session, false, effects);
         }
     }
 
@@ -205,6 +205,17 @@ impl Replica {
                 let message = Outbound::Saved { version };
                 effects.push(Effect::Send { to: *id, message });
             }
+            let receipts = peer.receipts.as_mut();
+            let due = receipts.map(|receipts| {
+                std::iter::from_fn(|| receipts.take_due(durable_version)).map(
+                    |(accepted, count)| Effect::Receipts {
+                        session: *id,
+                        accepted: Some(accepted),
+                        count,
+                    },
+                )
+            });
+            effects.extend(due.into_iter().flatten());
             peer.awaits_ack()
         });
     }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::receipts::Receipts;
+use super::types::{Access, Acks, Rights};
 use crate::admission::StateVector;
 
 /// The most acks that wait for commits at a time; beyond it the last two become one, since acks
@@ -75,6 +77,9 @@ struct Probe {
 /// One peer.
 #[derive(Debug)]
 pub(super) struct Session {
+    pub(super) rights: Rights,
+    /// What it is owed, if it is answered by receipts.
+    pub(super) receipts: Option<Receipts>,
     pub(super) phase: Phase,
     /// What it had when it was last served a state: nothing since then is sure to have arrived
     /// while that state is still on its way.
@@ -117,8 +122,10 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(phase: Phase) -> Self {
+    pub(super) fn new(access: Access, phase: Phase) -> Self {
         Self {
+            rights: access.rights,
+            receipts: (access.acks == Acks::Receipts).then(Receipts::default),
             phase,
             base: Arc::default(),
             answered: false,
@@ -164,8 +171,16 @@ impl Session {
         self.probes.push_back(Probe { version, probe });
     }
 
-    /// Ties a held probe to a version once everything the peer sent is part of the replica.
+    /// Ties a held probe, and receipts that were held, to a version once everything the peer sent is
+    /// part of the replica.
     pub(super) fn settle(&mut self, version: u64) {
+        let has_arrived = self.answered || !self.claims_more;
+        if has_arrived
+            && self.gap.is_none()
+            && let Some(receipts) = &mut self.receipts
+        {
+            receipts.settle(version);
+        }
         if self.is_settled()
             && let Some(probe) = self.held.take()
         {
@@ -175,7 +190,10 @@ impl Session {
 
     /// Whether acks of this session depend on commits, time, or what it has yet to bring.
     pub(super) fn awaits_ack(&self) -> bool {
-        !self.probes.is_empty() || self.held.is_some() || self.reply_by_ms.is_some()
+        !self.probes.is_empty()
+            || self.held.is_some()
+            || self.reply_by_ms.is_some()
+            || self.receipts.as_ref().is_some_and(Receipts::is_owing)
     }
 
     /// When an answer is due although nothing was committed.
@@ -211,8 +229,13 @@ impl Session {
 mod tests {
     use super::*;
 
+    const PROBING: Access = Access {
+        rights: Rights::Write,
+        acks: Acks::Probes,
+    };
+
     fn settled() -> Session {
-        let mut session = Session::new(Phase::Live);
+        let mut session = Session::new(PROBING, Phase::Live);
         session.answered = true;
         session
     }
@@ -239,7 +262,7 @@ mod tests {
 
     #[test]
     fn nothing_counts_as_saved_before_offline_edits_arrived() {
-        let mut session = Session::new(Phase::Live);
+        let mut session = Session::new(PROBING, Phase::Live);
         session.probe(7, 3, 1_000);
         assert_eq!(session.due_ack(1_000, 3), Some(0));
         session.answered = true;
@@ -250,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_only_sends_updates_is_acknowledged_unless_it_claims_more() {
-        let mut session = Session::new(Phase::Live);
+        let mut session = Session::new(PROBING, Phase::Live);
         session.updated = true;
         session.probe(1, 3, 1_000);
         assert_eq!(session.due_ack(0, 3), Some(1));

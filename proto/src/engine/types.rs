@@ -7,11 +7,40 @@ use bytes::Bytes;
 use super::close::CloseReason;
 use crate::ClientId;
 use crate::admission::{Advance, StateVector};
-use crate::wire::{Message, Outbound};
+use crate::wire::{Message, Notice, Outbound};
 
 /// One peer attached to one document; unique for the life of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
+
+/// What a session may do; each right includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rights {
+    /// See the document and who is there.
+    Read,
+    /// Be seen: presence and stateless messages.
+    Comment,
+    /// Change the document.
+    Write,
+}
+
+/// How a session hears that its changes are durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Acks {
+    /// It asks, and is told the highest counter of its own that is durable (y-sweet's type 102).
+    Probes,
+    /// Each of its updates is answered once, in order (Hocuspocus' SyncStatus).
+    Receipts,
+}
+
+/// What a session may do, and how it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Access {
+    /// What it may do.
+    pub rights: Rights,
+    /// How it is answered.
+    pub acks: Acks,
+}
 
 /// The author of what a former replica held and the log has lost: no session.
 pub const HELD: SessionId = SessionId(0);
@@ -62,6 +91,8 @@ pub struct ReplicaOptions {
     pub presence_entry_bytes_max: usize,
     /// The most entries that one session may carry.
     pub presence_entries_max: usize,
+    /// The largest stateless message.
+    pub stateless_bytes_max: usize,
 }
 
 /// What enters the engine.
@@ -71,6 +102,29 @@ pub enum Input {
     Attach {
         /// The new session.
         session: SessionId,
+        /// What it may do, and how it is answered.
+        access: Access,
+    },
+    /// What a peer may do has changed.
+    SetRights {
+        /// Whose rights.
+        session: SessionId,
+        /// All it may do from now on.
+        rights: Rights,
+    },
+    /// Tell a peer something that it may act on.
+    Notify {
+        /// Whom to tell.
+        session: SessionId,
+        /// What to tell.
+        notice: Notice,
+    },
+    /// End a session.
+    End {
+        /// Which one.
+        session: SessionId,
+        /// Why.
+        reason: CloseReason,
     },
     /// These sessions have nothing and are about to arrive; they were sent all that this replica was
     /// loaded from. Given before any other input.
@@ -120,6 +174,11 @@ pub enum Input {
         number: u64,
         /// What it told.
         told: NodePresence,
+    },
+    /// A session of another node sent a stateless message.
+    NodeStateless {
+        /// What it sent.
+        payload: Bytes,
     },
     /// Another node is gone.
     NodeLost {
@@ -204,6 +263,20 @@ pub enum Effect {
         session: SessionId,
         /// The admitted bytes (Yjs v1).
         update: Bytes,
+    },
+    /// Answer updates of a session that is answered by receipts.
+    Receipts {
+        /// Whose updates.
+        session: SessionId,
+        /// What became of them; `None`: the peer does not count them, nothing is sent.
+        accepted: Option<bool>,
+        /// How many.
+        count: u64,
+    },
+    /// Pass a stateless message on to the sessions of other nodes.
+    TellStateless {
+        /// What to pass on.
+        payload: Bytes,
     },
     /// Tell other nodes of presence.
     TellNodes {

@@ -3,15 +3,19 @@
 use bytes::Bytes;
 
 use super::close::CloseReason;
-use super::replica::{Replica, Staged};
+use super::replica::{Replica, Staged, give_up_receipts};
 use super::session::OpenGap;
-use super::types::{Effect, HELD, Observation, SessionId, Suspect, Writes};
+use super::types::{Effect, HELD, Observation, Rights, SessionId, Suspect, Writes};
 use crate::admission::{self, Admission, Admitted, Advance, Gap, Refusal, StateVector};
 use crate::wire::Outbound;
 
 /// How long a peer with an open gap is left alone between two questions. Its answer to the first
 /// usually fills the gap; while it does not, each further one costs a whole step 2.
 const GAP_PATIENCE_MS: u64 = 1_000;
+
+/// What a peer reads when it has no right to write.
+const MAY_NOT_WRITE: &str = "You may read this document and not change it. Your latest changes are \
+    not saved.";
 
 /// What a peer reads when the document is as large as it may get.
 const DOCUMENT_FULL: &str = "This document has reached its size limit and is read-only. \
@@ -98,30 +102,59 @@ impl Replica {
         false
     }
 
-    /// Stages what an update brings, or says why not.
+    /// Takes an update in, or says why not. `counts`: the session expects a receipt for it.
     pub(super) fn receive_update(
         &mut self,
         now_ms: u64,
         session: SessionId,
         update: &Bytes,
+        counts: bool,
         effects: &mut Vec<Effect>,
     ) {
-        if self.writes != Writes::Open {
-            return self.receive_unwelcome(now_ms, session, update, effects);
+        let is_taken = self.take_update(now_ms, session, update, effects);
+        let version = self.staged_version();
+        let Some(peer) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let is_complete = peer.gap.is_none();
+        let Some(receipts) = &mut peer.receipts else {
+            return;
+        };
+        if !counts {
+            give_up_receipts(session, 1, effects);
+        } else if is_taken {
+            receipts.accept(is_complete.then_some(version), 1);
+        } else {
+            let given_up = receipts.refuse();
+            give_up_receipts(session, given_up, effects);
+        }
+        self.probing.insert(session);
+    }
+
+    /// Stages what an update brings, or says why not; false when what is new in it is not taken in.
+    fn take_update(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        update: &Bytes,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let may_write = self.sessions.get(&session).map(|peer| peer.rights) >= Some(Rights::Write);
+        if !may_write || self.writes != Writes::Open {
+            return self.receive_unwelcome(now_ms, session, update, may_write, effects);
         }
         if self.is_banned(update) {
-            return self.refuse(now_ms, session, Refusal::TornNeighbours, effects);
+            self.refuse(now_ms, session, Refusal::TornNeighbours, effects);
+            return false;
         }
         match self.may_grow(update) {
             Ok(true) => {}
             Ok(false) => return self.deny(session, DOCUMENT_FULL.to_owned(), effects),
             Err(WriteError::Refused(refusal)) => {
-                return self.refuse(now_ms, session, refusal, effects);
+                self.refuse(now_ms, session, refusal, effects);
+                return false;
             }
-            Err(WriteError::Failed) => {
-                self.die(Vec::new(), effects);
-                return;
-            }
+            Err(WriteError::Failed) => return self.die(Vec::new(), effects),
         }
         match self.state.admit(update, &self.limits) {
             Ok(Admission { admitted, gap }) => {
@@ -138,8 +171,12 @@ impl Replica {
                     Some(gap) => self.open_gap(session, gap, effects),
                     None => self.settle(session),
                 }
+                true
             }
-            Err(refusal) => self.refuse(now_ms, session, refusal, effects),
+            Err(refusal) => {
+                self.refuse(now_ms, session, refusal, effects);
+                false
+            }
         }
     }
 
@@ -177,29 +214,33 @@ impl Replica {
         }
     }
 
-    /// An update while nothing is taken in. What brings nothing new is no offence: every peer
-    /// answers our step 1.
+    /// An update while nothing is taken in, or from a peer that may not write. What brings nothing
+    /// new is no offence: every peer answers our step 1. False when there was something new in it.
     fn receive_unwelcome(
         &mut self,
         now_ms: u64,
         session: SessionId,
         update: &Bytes,
+        may_write: bool,
         effects: &mut Vec<Effect>,
-    ) {
+    ) -> bool {
         match self.state.preview(update, &self.limits) {
             Ok(Admission {
                 admitted: None,
                 gap: None,
             }) => {
                 effects.push(Effect::Observed(Observation::Duplicate));
+                return true;
             }
+            Ok(_) if !may_write => return self.deny(session, MAY_NOT_WRITE.to_owned(), effects),
             Ok(_) => match self.writes.clone() {
-                Writes::ReadOnly(reason) => self.deny(session, reason, effects),
+                Writes::ReadOnly(reason) => return self.deny(session, reason, effects),
                 Writes::StoreFull => self.close(now_ms, session, CloseReason::StoreFull, effects),
                 Writes::Open => {}
             },
             Err(refusal) => self.refuse(now_ms, session, refusal, effects),
         }
+        false
     }
 
     /// Whether an update brings structs that broke the document before.
@@ -246,11 +287,11 @@ impl Replica {
             .map_err(|_| WriteError::Failed)
     }
 
-    /// Tells a session once that its changes are not taken in; it stays and can read.
-    fn deny(&mut self, session: SessionId, reason: String, effects: &mut Vec<Effect>) {
+    /// Tells a session once that its changes are not taken in; it stays and can read. Always false.
+    fn deny(&mut self, session: SessionId, reason: String, effects: &mut Vec<Effect>) -> bool {
         effects.push(Effect::Observed(Observation::Denied));
         let Some(peer) = self.sessions.get_mut(&session) else {
-            return;
+            return false;
         };
         peer.refused = true;
         if !std::mem::replace(&mut peer.denied, true) {
@@ -259,6 +300,7 @@ impl Replica {
                 message: Outbound::Denied { reason },
             });
         }
+        false
     }
 
     /// Ties a probe that was held back to what the peer has brought by now.
@@ -314,7 +356,7 @@ impl Replica {
             }
             self.gapped.insert(session);
             if asks {
-                self.ask_step1(session, effects);
+                self.ask_step1(session, false, effects);
             }
         }
     }

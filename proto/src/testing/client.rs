@@ -267,7 +267,7 @@ impl Client {
                     said.back.push(self.presence_of(&live));
                 }
                 Message::SaveProbe { version } if seen.is_some() => self.note_saved(version),
-                Message::SaveProbe { .. } => {}
+                Message::SaveProbe { .. } | Message::Stateless { .. } => {}
             }
         }
         Ok(said)

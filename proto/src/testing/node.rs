@@ -7,11 +7,20 @@ use super::link::Push;
 use super::violation::Violation;
 use super::world::{Event, World};
 use crate::admission::StateVector;
-use crate::engine::{CloseReason, Effect, Input, Missed, Observation, Replica, SessionId, Writes};
+use crate::engine::{
+    Access, Acks, CloseReason, Effect, Input, Missed, Observation, Replica, Rights, SessionId,
+    Writes,
+};
 use crate::wire::{Message, Outbound};
 
 /// Between two looks whether a document can be loaded.
 const LOAD_RETRY_MS: u64 = 20;
+
+/// Every client of the simulation may write, and asks what is saved.
+const ACCESS: Access = Access {
+    rights: Rights::Write,
+    acks: Acks::Probes,
+};
 
 /// What waits for the document's actor.
 #[derive(Debug)]
@@ -181,7 +190,7 @@ impl World {
             let sessions: Vec<_> = self.node.slots.keys().copied().collect();
             for session in sessions {
                 self.node.known.insert(session);
-                replica.adopt(session, &mut self.node.effects);
+                replica.adopt(session, ACCESS, 0, &mut self.node.effects);
             }
         }
         self.node.replica = Some(replica);
@@ -293,7 +302,10 @@ impl World {
                 if !is_here || !self.node.known.insert(session) {
                     return None;
                 }
-                Input::Attach { session }
+                Input::Attach {
+                    session,
+                    access: ACCESS,
+                }
             }
             Item::Receive(session, message) => Input::Receive { session, message },
             Item::Drained(session) => Input::Drained { session },
@@ -355,7 +367,9 @@ impl World {
                     }
                 }
                 Effect::Close { session, reason } => self.end_session(session, reason),
-                Effect::TellNodes { .. } => {}
+                Effect::TellNodes { .. }
+                | Effect::TellStateless { .. }
+                | Effect::Receipts { .. } => {}
                 Effect::Poisoned { .. } | Effect::Diverged => return Err(Violation::Poisoned),
                 Effect::Observed(observation) => self.observe(observation),
             }

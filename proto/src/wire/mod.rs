@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+pub mod hocuspocus;
 pub mod lib0;
 pub mod ywebsocket;
 
@@ -37,6 +38,26 @@ pub enum Message {
     SaveProbe {
         /// The sender's own counter, echoed once its edits are durable.
         version: u64,
+    },
+    /// Something for the other sessions of the document that is no part of it (Hocuspocus).
+    Stateless {
+        /// Text of the application; checked to be UTF-8.
+        payload: Bytes,
+    },
+}
+
+/// Something about its access that a peer may act on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Its token is about to expire: it may send a new one.
+    ExpiresSoon {
+        /// Seconds that are left.
+        seconds: u64,
+    },
+    /// What it may do has changed.
+    Access {
+        /// Whether it may change the document.
+        can_write: bool,
     },
 }
 
@@ -73,6 +94,20 @@ pub enum Outbound {
         /// What was refused and what to do, for people.
         reason: String,
     },
+    /// "So many of your updates were taken in and are durable", or were not taken in; one frame each.
+    Receipts {
+        /// Whether they were taken in.
+        accepted: bool,
+        /// How many.
+        count: u64,
+    },
+    /// A stateless message of another session.
+    Stateless {
+        /// Text of the application, UTF-8.
+        payload: Bytes,
+    },
+    /// Something about the peer's access.
+    Notice(Notice),
     /// Something without content that keeps the peer's silence watchdog calm.
     KeepAlive,
 }

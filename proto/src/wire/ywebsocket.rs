@@ -6,7 +6,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::lib0::{Reader, put_bytes, put_string, put_var_uint, var_uint_len};
-use super::{DecodeError, Message, Outbound};
+use super::{DecodeError, Message, Notice, Outbound};
 
 const SYNC: u64 = 0;
 const AWARENESS: u64 = 1;
@@ -160,12 +160,27 @@ pub fn encode(message: &Outbound, out: &mut BytesMut) {
             put_var_uint(out, var_uint_len(*version) as u64);
             put_var_uint(out, *version);
         }
-        Outbound::Denied { reason } => {
-            put_var_uint(out, AUTH);
-            put_var_uint(out, PERMISSION_DENIED);
-            put_string(out, reason);
-        }
+        Outbound::Denied { reason } => put_denied(out, reason),
+        Outbound::Notice(Notice::ExpiresSoon { seconds }) => put_denied(
+            out,
+            &format!("Your access ends in {seconds} s; connect again with a new token."),
+        ),
+        Outbound::Notice(Notice::Access { can_write: false }) => put_denied(
+            out,
+            "You may still read this document and no longer change it.",
+        ),
+        // There are no words for these.
+        Outbound::Notice(Notice::Access { can_write: true })
+        | Outbound::Receipts { .. }
+        | Outbound::Stateless { .. } => {}
     }
+}
+
+/// Clients log the reason as a warning and go on.
+fn put_denied(out: &mut BytesMut, reason: &str) {
+    put_var_uint(out, AUTH);
+    put_var_uint(out, PERMISSION_DENIED);
+    put_string(out, reason);
 }
 
 fn put_sync(out: &mut BytesMut, kind: u64, payload: &[u8]) {

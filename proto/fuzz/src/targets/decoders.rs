@@ -92,7 +92,7 @@ pub fn ywebsocket(frame: &Bytes) -> Result<Result<(), &'static str>, String> {
             Message::Update { update } => Outbound::Update { update },
             Message::Presence { entries } => Outbound::Presence { entries },
             Message::SaveProbe { version } => Outbound::Saved { version },
-            Message::QueryPresence => continue,
+            Message::QueryPresence | Message::Stateless { .. } => continue,
         };
         let mut written = BytesMut::new();
         encode(&outbound, &mut written);

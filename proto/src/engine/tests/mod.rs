@@ -9,7 +9,9 @@ mod joining;
 mod limits;
 mod nodes;
 mod presence;
+mod receipts;
 mod relay;
+mod rights;
 mod snapshots;
 mod subdocuments;
 
@@ -19,7 +21,8 @@ use yrs::updates::encoder::Encode;
 use yrs::{ClientID, Doc, GetString, OffsetKind, Options, ReadTxn, Text, Transact, Update};
 
 use super::{
-    CloseReason, Effect, Input, Missed, Relay, Replica, ReplicaOptions, SessionId, StoredDocument,
+    Access, Acks, CloseReason, Effect, Input, Missed, Relay, Replica, ReplicaOptions, Rights,
+    SessionId, StoredDocument,
 };
 use crate::wire::{Message, Outbound};
 
@@ -33,6 +36,7 @@ fn options() -> ReplicaOptions {
         presence_grace_ms: 5_000,
         presence_entry_bytes_max: 100,
         presence_entries_max: 3,
+        stateless_bytes_max: 100,
     }
 }
 
@@ -164,9 +168,18 @@ fn nothing() -> Bytes {
     Bytes::from_static(&[0, 0])
 }
 
+const PROBING: Access = Access {
+    rights: Rights::Write,
+    acks: Acks::Probes,
+};
+
 fn attach(session: u64) -> Input {
+    attach_with(session, PROBING)
+}
+
+fn attach_with(session: u64, access: Access) -> Input {
     let session = SessionId(session);
-    Input::Attach { session }
+    Input::Attach { session, access }
 }
 
 fn receive(session: u64, message: Message) -> Input {

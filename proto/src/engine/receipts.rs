@@ -1,0 +1,193 @@
+//! What a session is owed that is answered by receipts: one for each update it sends, in order, after
+//! the commit.
+//!
+//! Hocuspocus' clients count: every change they send adds one to what is unsynced, the answer to a
+//! step 1 that they asked for adds one, and every receipt takes one away. So each of those is
+//! answered exactly once, and the answer to a step 1 that the server sent on its own account is not.
+//! (Source: `HocuspocusProvider.ts` of 2.15, 3.4 and 4.8: `resetUnsyncedChanges` sets 1 with every
+//! step 1 of the client, `decrementUnsyncedChanges` takes 1 for each SyncStatus.)
+
+use std::collections::VecDeque;
+
+/// The most answers that are kept apart; beyond it the last two become one, which then waits for the
+/// later commit. A client that types waits for a few.
+const RECEIPTS_MAX: usize = 1_024;
+
+/// The most questions that may be unanswered; the oldest are then taken as never answered. Honest
+/// clients answer each at once.
+const QUESTIONS_MAX: usize = 1_024;
+
+/// Answers of one kind that become due together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owed {
+    /// Due when this version is durable; `None` while a part of what was sent is missing.
+    version: Option<u64>,
+    accepted: bool,
+    count: u64,
+}
+
+/// The answers a session is owed.
+#[derive(Debug, Default)]
+pub(super) struct Receipts {
+    owed: VecDeque<Owed>,
+    /// The step 1s it was sent and has not answered; true where it counts the answer.
+    questions: VecDeque<bool>,
+    /// Answers of refusal that the client got since it began to count: it still counts those updates.
+    refused: u64,
+}
+
+impl Receipts {
+    /// The session was sent a step 1.
+    pub(super) fn ask(&mut self, is_counted: bool) {
+        if self.questions.len() >= QUESTIONS_MAX {
+            self.questions.pop_front();
+        }
+        self.questions.push_back(is_counted);
+    }
+
+    /// The session answered a step 1; whether it counts that. What nobody asked for is counted.
+    pub(super) fn take_question(&mut self) -> bool {
+        self.questions.pop_front().unwrap_or(true)
+    }
+
+    /// Whether anything is owed.
+    pub(super) fn is_owing(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Updates were taken in; all of it is in this version, or `None` while a part is missing.
+    pub(super) fn accept(&mut self, version: Option<u64>, count: u64) {
+        let is_full = self.owed.len() >= RECEIPTS_MAX;
+        match self.owed.back_mut() {
+            Some(last) if last.accepted && (is_full || last.version == version) => {
+                last.count += count;
+                // What is incomplete stays so.
+                last.version = last.version.and(version);
+            }
+            _ => self.owed.push_back(Owed {
+                version,
+                accepted: true,
+                count,
+            }),
+        }
+    }
+
+    /// An update was not taken in. Returns how many such answers are given up, since too many wait:
+    /// to the client they change nothing.
+    pub(super) fn refuse(&mut self) -> u64 {
+        self.refused += 1;
+        let is_full = self.owed.len() >= RECEIPTS_MAX;
+        match self.owed.back_mut() {
+            Some(last) if !last.accepted => last.count += 1,
+            _ if is_full => return 1,
+            _ => self.owed.push_back(Owed {
+                version: Some(0),
+                accepted: false,
+                count: 1,
+            }),
+        }
+        0
+    }
+
+    /// What was refused is taken in after all, once the client has sent it again.
+    pub(super) fn restore(&mut self) {
+        let count = std::mem::take(&mut self.refused);
+        if count > 0 {
+            self.accept(None, count);
+        }
+    }
+
+    /// What was missing has arrived.
+    pub(super) fn settle(&mut self, version: u64) {
+        for owed in &mut self.owed {
+            owed.version.get_or_insert(version);
+        }
+    }
+
+    /// The client begins to count anew: what it is owed from before is covered by the answer to the
+    /// step 1 that it is about to be sent. Returns how many answers that is.
+    pub(super) fn start_anew(&mut self) -> u64 {
+        self.refused = 0;
+        self.owed.drain(..).map(|owed| owed.count).sum()
+    }
+
+    /// The next answers that are due, all of one kind.
+    pub(super) fn take_due(&mut self, durable_version: u64) -> Option<(bool, u64)> {
+        let mut due: Option<(bool, u64)> = None;
+        while let Some(first) = self.owed.front()
+            && first
+                .version
+                .is_some_and(|version| version <= durable_version)
+            && due.is_none_or(|(accepted, _)| accepted == first.accepted)
+        {
+            let (_, count) = due.unwrap_or((first.accepted, 0));
+            due = Some((first.accepted, count + first.count));
+            self.owed.pop_front();
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_come_in_order_and_after_their_commits() {
+        let mut receipts = Receipts::default();
+        receipts.accept(Some(1), 1);
+        receipts.accept(Some(1), 1);
+        receipts.accept(Some(2), 1);
+        assert_eq!(receipts.refuse(), 0);
+        assert_eq!(receipts.take_due(0), None);
+        assert_eq!(receipts.take_due(1), Some((true, 2)));
+        assert_eq!(receipts.take_due(1), None, "a refusal keeps its place");
+        assert_eq!(receipts.take_due(2), Some((true, 1)));
+        assert_eq!(receipts.take_due(2), Some((false, 1)));
+        assert!(!receipts.is_owing());
+    }
+
+    #[test]
+    fn what_is_incomplete_holds_back_all_behind_it() {
+        let mut receipts = Receipts::default();
+        receipts.accept(None, 1);
+        receipts.accept(Some(3), 1);
+        assert_eq!(receipts.take_due(9), None);
+        receipts.settle(4);
+        assert_eq!(receipts.take_due(3), None);
+        assert_eq!(receipts.take_due(4), Some((true, 2)));
+    }
+
+    #[test]
+    fn only_answers_that_the_client_counts_are_answered() {
+        let mut receipts = Receipts::default();
+        receipts.ask(false);
+        receipts.ask(true);
+        assert!(!receipts.take_question());
+        assert!(receipts.take_question());
+        assert!(receipts.take_question(), "nobody asked");
+        receipts.accept(Some(7), 3);
+        assert_eq!(receipts.start_anew(), 3);
+        assert_eq!(receipts.take_due(7), None);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_no_acceptance_is_lost() {
+        let mut receipts = Receipts::default();
+        let mut given_up = 0;
+        for version in 0..100_000 {
+            receipts.accept(Some(version), 1);
+            given_up += receipts.refuse();
+            assert!(receipts.owed.len() <= RECEIPTS_MAX + 1);
+        }
+        let (mut accepted, mut refused) = (0, 0);
+        while let Some((is_accepted, count)) = receipts.take_due(100_000) {
+            *(if is_accepted {
+                &mut accepted
+            } else {
+                &mut refused
+            }) += count;
+        }
+        assert_eq!((accepted, refused + given_up), (100_000, 100_000));
+    }
+}

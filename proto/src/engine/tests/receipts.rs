@@ -1,0 +1,150 @@
+//! Sessions that are answered by receipts: one for each update, in order, after its commit.
+
+use super::*;
+
+const COUNTING: Access = Access {
+    rights: Rights::Write,
+    acks: Acks::Receipts,
+};
+
+/// The receipts of a turn, in order; `None` for those that are not sent.
+fn receipts(effects: &[Effect], session: u64) -> Vec<(Option<bool>, u64)> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Receipts {
+                session: to,
+                accepted,
+                count,
+            } if *to == SessionId(session) => Some((*accepted, *count)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn step1s(effects: &[Effect], session: u64) -> usize {
+    to(effects, session)
+        .iter()
+        .filter(|message| matches!(message, Outbound::SyncStep1 { .. }))
+        .count()
+}
+
+/// A bench with one such session that has opened the document and answered step 1.
+fn joined(bench: &mut Bench, session: u64, peer: &Peer) {
+    let opened = bench.turn([attach_with(session, COUNTING), step1(session, peer)]);
+    assert_eq!(step1s(&opened, session), 1);
+    let answered = bench.turn([step2(session, &nothing())]);
+    assert_eq!(receipts(&answered, session), [(Some(true), 1)]);
+}
+
+#[test]
+fn the_server_asks_in_answer_to_the_client_and_before_its_own_answer() {
+    let mut bench = Bench::new(options());
+    let silent = bench.turn([attach_with(1, COUNTING)]);
+    assert_eq!(step1s(&silent, 1), 0);
+    let opened = bench.turn([step1(1, &peer(7))]);
+    assert!(matches!(
+        to(&opened, 1)[..],
+        [Outbound::SyncStep1 { .. }, Outbound::SyncStep2 { .. }]
+    ));
+}
+
+#[test]
+fn each_update_is_answered_once_and_after_its_commit() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    joined(&mut bench, 1, &writer);
+    let (one, two) = (writer.type_text("a"), writer.type_text("b"));
+    let sent = bench.turn([update(1, &one), update(1, &two)]);
+    assert_eq!(receipts(&sent, 1), []);
+    assert_eq!(receipts(&bench.commit(1), 1), [(Some(true), 1)]);
+    assert_eq!(receipts(&bench.commit(2), 1), [(Some(true), 1)]);
+    let again = bench.turn([update(1, &one)]);
+    assert_eq!(
+        receipts(&again, 1),
+        [(Some(true), 1)],
+        "it is durable already"
+    );
+}
+
+#[test]
+fn a_duplicate_waits_for_what_it_duplicates() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    joined(&mut bench, 1, &writer);
+    joined(&mut bench, 2, &peer(8));
+    let one = writer.type_text("a");
+    bench.turn([update(1, &one)]);
+    assert_eq!(receipts(&bench.turn([update(2, &one)]), 2), []);
+    let durable = bench.commit(1);
+    assert_eq!(receipts(&durable, 1), [(Some(true), 1)]);
+    assert_eq!(receipts(&durable, 2), [(Some(true), 1)]);
+}
+
+#[test]
+fn a_gap_holds_receipts_until_it_is_filled_and_its_answer_is_not_counted() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    joined(&mut bench, 1, &writer);
+    let lost = writer.type_text("a");
+    let second = writer.type_text("b");
+    let gapped = bench.turn([update(1, &second)]);
+    assert_eq!(step1s(&gapped, 1), 1, "the missing part is asked for");
+    assert_eq!(receipts(&bench.wait(10), 1), []);
+    drop(lost);
+    let filled = bench.turn([step2(1, &writer.state())]);
+    assert_eq!(receipts(&filled, 1), [(None, 1)]);
+    assert_eq!(receipts(&bench.commit(1), 1), [(Some(true), 1)]);
+}
+
+#[test]
+fn a_new_step_1_begins_the_count_anew() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    joined(&mut bench, 1, &writer);
+    let one = writer.type_text("a");
+    bench.turn([update(1, &one)]);
+    let again = bench.turn([step1(1, &writer)]);
+    assert_eq!(receipts(&again, 1), [(None, 1)]);
+    assert_eq!(step1s(&again, 1), 1);
+    assert_eq!(receipts(&bench.turn([step2(1, &nothing())]), 1), []);
+    assert_eq!(
+        receipts(&bench.commit(1), 1),
+        [(Some(true), 1)],
+        "one for the answer"
+    );
+}
+
+#[test]
+fn an_adopted_session_gets_what_the_former_replica_owed_once_it_answered() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    let lost = writer.type_text("a");
+    let mut effects = Vec::new();
+    bench.replica.adopt(SessionId(1), COUNTING, 3, &mut effects);
+    assert_eq!(step1s(&effects, 1), 1);
+    let more = writer.type_text("b");
+    let early = bench.turn([update(1, &more)]);
+    assert_eq!(receipts(&early, 1), [], "it needs what was lost");
+    drop(lost);
+    let answered = bench.turn([step2(1, &writer.state())]);
+    assert_eq!(receipts(&answered, 1), [(None, 1)]);
+    assert_eq!(receipts(&bench.commit(1), 1), [(Some(true), 4)]);
+}
+
+#[test]
+fn updates_behind_an_adoption_wait_for_the_answer_too() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    let mut effects = Vec::new();
+    bench.replica.adopt(SessionId(1), COUNTING, 1, &mut effects);
+    let fits = writer.type_text("a");
+    bench.turn([update(1, &fits)]);
+    assert_eq!(
+        receipts(&bench.commit(1), 1),
+        [],
+        "what was lost may not be here"
+    );
+    let answered = bench.turn([step2(1, &writer.state())]);
+    assert_eq!(receipts(&answered, 1), [(None, 1), (Some(true), 2)]);
+}
