@@ -23,6 +23,7 @@ use crate::adapters::{self, AdapterOptions, Behind};
 use crate::admin::live::LiveOperations;
 use crate::admin::server::AdminSocket;
 use crate::admin::stored::StoredOperations;
+use crate::auth::Authority;
 use crate::backends;
 use crate::bus::{Bus, BusError};
 use crate::clock::Clock;
@@ -116,6 +117,7 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     );
     let behind = Behind {
         documents: Arc::new(registry.clone()),
+        authority: Authority::open(),
         readiness: Arc::new(Ready {
             committer: committer.clone(),
             registry: registry.clone(),
@@ -267,6 +269,12 @@ fn adapter_options(settings: &Settings) -> AdapterOptions {
         allow_origins: settings.allow_origins.clone(),
         connections_max: size(settings.connections_max),
         connections_per_address_max: size(settings.connections_per_address_max),
+        unauthenticated_timeout_ms: settings.unauthenticated_timeout_ms,
+        unauthenticated_bytes_max: size(settings.unauthenticated_bytes_max),
+        documents_per_connection_max: size(settings.documents_per_connection_max),
+        expiry_warning_ms: settings.expiry_warning_ms,
+        on_expiry: settings.on_expiry,
+        hocuspocus_at_root: settings.hocuspocus_at_root,
         handshake_timeout_ms: settings.handshake_timeout_ms,
         proxy_protocol_from: settings.proxy_protocol_from.clone(),
         frame_bytes_max: size(settings.frame_bytes_max),

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use driftless_proto::engine::CloseReason;
 use driftless_proto::name::NameError;
 
+use crate::auth::Denial;
 use crate::session::AttachError;
 use crate::store::StoreError;
 
@@ -59,6 +60,17 @@ impl From<CloseReason> for Refusal {
                 410,
                 "the document was deleted; discard the local copy to start a new one",
             ),
+            CloseReason::Unauthenticated => Self::new(
+                4401,
+                401,
+                "access has ended: the token expired or was withdrawn; get a new one",
+            ),
+            CloseReason::Forbidden => Self::new(4403, 403, "this is not allowed"),
+            CloseReason::TooMuch => Self::new(
+                4429,
+                429,
+                "more, or more often, than this server allows; send less",
+            ),
             CloseReason::Unavailable => Self::new(
                 4503,
                 503,
@@ -91,6 +103,24 @@ impl From<AttachError> for Refusal {
         Self {
             text: error.to_string().into(),
             ..Self::from(reason)
+        }
+    }
+}
+
+/// The reason that a session ends for when this is the answer.
+pub(crate) fn reason_of(denial: Denial) -> CloseReason {
+    match denial {
+        Denial::Unavailable(_) => CloseReason::Unavailable,
+        Denial::NoRight | Denial::Refused => CloseReason::Forbidden,
+        _ => CloseReason::Unauthenticated,
+    }
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        Self {
+            text: denial.to_string().into(),
+            ..Self::from(reason_of(denial))
         }
     }
 }
@@ -139,6 +169,9 @@ mod tests {
             (CloseReason::TooLarge, 4413, true),
             (CloseReason::Unsupported, 4415, true),
             (CloseReason::Deleted, 4404, true),
+            (CloseReason::Unauthenticated, 4401, true),
+            (CloseReason::Forbidden, 4403, true),
+            (CloseReason::TooMuch, 4429, true),
             (CloseReason::Unavailable, 4503, false),
             (CloseReason::StoreFull, 4503, false),
             (CloseReason::ShuttingDown, 4512, false),

@@ -11,6 +11,7 @@ pub mod actors;
 pub mod adapters;
 pub mod admin;
 pub mod app;
+pub mod auth;
 pub mod backends;
 pub mod bus;
 pub mod cli;

@@ -40,6 +40,12 @@ pub const BUS_HOLES: &str = "driftless_bus_holes_total";
 pub const BUS_REPAIRS: &str = "driftless_bus_repairs_total";
 /// Documents whose logs were looked at for changes of other nodes.
 pub const POLLED: &str = "driftless_documents_polled_total";
+/// Stateless messages of other nodes that were too many.
+pub const STATELESS_LOST: &str = "driftless_stateless_lost_total";
+/// Questions whether a peer may use a document, by door and outcome.
+pub const ACCESS: &str = "driftless_access_total";
+/// Sessions that were ended or changed because of their rights, by cause.
+pub const ACCESS_CHANGES: &str = "driftless_access_changes_total";
 /// Logs that were found at an earlier state than the replica.
 pub const LOGS_LOST: &str = "driftless_logs_lost_total";
 /// Whether other nodes are heard: 1, or 0 while the bus is down.
@@ -77,6 +83,18 @@ pub fn describe_documents() {
     describe_counter!(GAPS, "Updates with a part that needs what is not there");
     describe_counter!(REFUSED, "Input that was refused, by reason");
     describe_counter!(DENIED, "Writes that were answered with a denial");
+    describe_counter!(
+        STATELESS_LOST,
+        "Stateless messages of other nodes that were too many"
+    );
+    describe_counter!(
+        ACCESS,
+        "Questions whether a peer may use a document, by door and outcome"
+    );
+    describe_counter!(
+        ACCESS_CHANGES,
+        "Sessions that were ended or changed because of their rights, by cause"
+    );
     describe_counter!(
         RESYNCS,
         "Sessions that fell behind and were brought up to date"
@@ -122,6 +140,18 @@ pub(crate) fn refused(reason: &'static str) {
 
 pub(crate) fn denied() {
     counter!(DENIED).increment(1);
+}
+
+pub(crate) fn stateless_lost() {
+    counter!(STATELESS_LOST).increment(1);
+}
+
+pub(crate) fn access_answered(door: &'static str, outcome: &'static str) {
+    counter!(ACCESS, "door" => door, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn access_changed(cause: &'static str) {
+    counter!(ACCESS_CHANGES, "cause" => cause).increment(1);
 }
 
 pub(crate) fn joins_served_early(sessions: usize) {

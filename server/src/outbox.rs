@@ -1,5 +1,6 @@
-//! The bounded queue of encoded frames from a document to one socket.
+//! The bounded queue of encoded frames from documents to one socket.
 //!
+//! A socket may carry several sessions, each of its own document; each has a [`Line`] of the outbox.
 //! A document pushes frames it has encoded once for all sockets and flushes when it has pushed all.
 //! If the socket is served by the same thread and its task has nothing under way, a flush writes the
 //! frames at once, which spares a switch of tasks for each delivery; what the socket does not take,
@@ -45,18 +46,46 @@ pub enum PushResult {
     Closed,
 }
 
+/// One of the sessions of a socket, by a number that the socket gave it.
+pub type LineId = u32;
+
 /// What the socket's task finds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
     /// Frames to write, in order.
     Frames,
-    /// Nothing is left to write, and the document asked to be told.
-    Drained,
+    /// All frames before this were taken; the document has ended this session.
+    Ended(LineId, CloseReason),
+    /// These sessions have to show again that they may be here.
+    Recheck(Vec<LineId>),
+    /// Nothing is left to write, and the documents of these sessions asked to be told.
+    Drained(Vec<LineId>),
     /// All frames were taken; close for this reason.
     Close(CloseReason),
 }
 
-/// A bounded queue of encoded frames, shared by one document and one socket task.
+/// A session's part of an outbox.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// The queue, which all sessions of the socket share.
+    pub outbox: Arc<Outbox>,
+    /// Which session it is.
+    pub id: LineId,
+}
+
+impl Line {
+    /// Asks to be told once everything was written, see [`Outbox::want_drained`].
+    pub fn want_drained(&self) {
+        self.outbox.want_drained(self.id);
+    }
+
+    /// Ends the session after what is queued was written.
+    pub fn end(&self, reason: CloseReason) {
+        self.outbox.end(self.id, reason);
+    }
+}
+
+/// A bounded queue of encoded frames, shared by documents and one socket task.
 #[derive(Debug)]
 pub struct Outbox {
     bytes_max: usize,
@@ -74,7 +103,10 @@ struct Queue {
     /// Bytes of the last take; they count until the task comes back, which it does once all of
     /// them are written.
     unwritten_bytes: usize,
-    wants_drained: bool,
+    /// Bounded, as the others, by the sessions of the socket.
+    wants_drained: Vec<LineId>,
+    ended: VecDeque<(LineId, CloseReason)>,
+    rechecks: Vec<LineId>,
     close: Option<CloseReason>,
     gone: bool,
     waker: Option<Waker>,
@@ -117,6 +149,23 @@ impl Outbox {
         PushResult::Queued
     }
 
+    /// Queues a frame that nothing can make good later, whatever waits. Each answers something that
+    /// the peer sent, and who lets too much wait is not read ([`Outbox::is_overfull`]): that bounds it.
+    pub fn push_answer(&self, frame: Bytes) -> PushResult {
+        let mut queue = self.lock();
+        if queue.gone || queue.close.is_some() {
+            return PushResult::Closed;
+        }
+        queue.queued_bytes += frame.len();
+        queue.frames.push_back(frame);
+        PushResult::Queued
+    }
+
+    /// More waits than any document may push: the peer takes no answers, so it should not be read.
+    pub fn is_overfull(&self) -> bool {
+        self.queued_bytes() > 2 * self.bytes_max
+    }
+
     /// Sees to it that what was pushed gets written: by this call, or by the task.
     pub fn flush(&self, now_ms: u64) -> Written {
         let mut queue = self.lock();
@@ -124,7 +173,7 @@ impl Outbox {
         if queue.rest.is_some() {
             self.has_rest.store(true, Ordering::Release);
         }
-        if queue.frames.is_empty() && queue.rest.is_none() && !queue.wants_drained {
+        if queue.frames.is_empty() && queue.rest.is_none() && queue.wants_drained.is_empty() {
             return written;
         }
         wake(queue);
@@ -133,13 +182,34 @@ impl Outbox {
 
     /// Asks for [`SessionHandle::drained`](crate::session::SessionHandle::drained) once everything
     /// was taken and written: after `Full`, and between the parts of a large initial state.
-    pub fn want_drained(&self) {
+    pub fn want_drained(&self, line: LineId) {
         let mut queue = self.lock();
-        queue.wants_drained = true;
+        if !queue.wants_drained.contains(&line) {
+            queue.wants_drained.push(line);
+        }
         wake(queue);
     }
 
-    /// Ends the session after what is queued was written. The first reason stays.
+    /// Ends one session after what is queued was written; the socket decides what becomes of the
+    /// others.
+    pub fn end(&self, line: LineId, reason: CloseReason) {
+        let mut queue = self.lock();
+        if !queue.gone {
+            queue.ended.push_back((line, reason));
+        }
+        wake(queue);
+    }
+
+    /// Has a session show again that it may be here.
+    pub fn recheck(&self, line: LineId) {
+        let mut queue = self.lock();
+        if !queue.gone && !queue.rechecks.contains(&line) {
+            queue.rechecks.push(line);
+        }
+        wake(queue);
+    }
+
+    /// Ends the connection after what is queued was written. The first reason stays.
     pub fn close(&self, reason: CloseReason) {
         let mut queue = self.lock();
         queue.close.get_or_insert(reason);
@@ -217,8 +287,14 @@ impl Outbox {
         if queue.frames.capacity() > IDLE_SLOTS_MAX {
             queue.frames = VecDeque::new();
         }
-        if std::mem::take(&mut queue.wants_drained) {
-            return Poll::Ready(Taken::Drained);
+        if let Some((line, reason)) = queue.ended.pop_front() {
+            return Poll::Ready(Taken::Ended(line, reason));
+        }
+        if !queue.rechecks.is_empty() {
+            return Poll::Ready(Taken::Recheck(std::mem::take(&mut queue.rechecks)));
+        }
+        if !queue.wants_drained.is_empty() {
+            return Poll::Ready(Taken::Drained(std::mem::take(&mut queue.wants_drained)));
         }
         if let Some(reason) = queue.close {
             return Poll::Ready(Taken::Close(reason));

@@ -123,13 +123,13 @@ fn drained_is_told_once_and_after_the_last_frame() {
     let outbox = Outbox::new(10);
     let mut socket = Socket::new();
     outbox.push(frame(10));
-    outbox.want_drained();
+    outbox.want_drained(0);
     assert_eq!(socket.take(&outbox), Poll::Ready(Taken::Frames));
-    assert_eq!(socket.take(&outbox), Poll::Ready(Taken::Drained));
+    assert_eq!(socket.take(&outbox), Poll::Ready(Taken::Drained(vec![0])));
     assert_eq!(socket.take(&outbox), Poll::Pending);
-    outbox.want_drained();
+    outbox.want_drained(0);
     assert_eq!(socket.wakes(), 1, "an empty queue is drained at once");
-    assert_eq!(socket.take(&outbox), Poll::Ready(Taken::Drained));
+    assert_eq!(socket.take(&outbox), Poll::Ready(Taken::Drained(vec![0])));
 }
 
 #[test]

@@ -7,19 +7,56 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use driftless_proto::engine::{Access, CloseReason, Rights};
 use driftless_proto::name::DocumentName;
-use driftless_proto::wire::{Message, Outbound};
+use driftless_proto::wire::{Message, Notice, Outbound};
 
-use crate::outbox::Outbox;
+use crate::outbox::Line;
 use crate::store::Origin;
 
 /// One peer attached to one document; unique for the life of a process.
 pub use driftless_proto::engine::SessionId;
 
-/// Appends one message as a complete frame of a door: dialect and transport framing. A document
-/// calls it once per function pointer and shares the bytes among all sessions that have the same.
-pub type EncodeFrame = fn(&Outbound, &mut BytesMut);
+/// Appends one message, addressed to a session, as complete frames of a door: dialect and transport
+/// framing. Nothing where the dialect has no words for it.
+pub type EncodeFrame = fn(&[u8], &Outbound, &mut BytesMut);
+
+/// How frames for a session are written. A document writes once for all sessions with equal
+/// encodings and shares the bytes.
+#[derive(Debug, Clone)]
+pub struct Encoding {
+    /// Writes a frame.
+    pub write: EncodeFrame,
+    /// How the session is addressed; empty where a connection has only one.
+    pub address: Bytes,
+}
+
+impl Encoding {
+    /// Writes a message as frames.
+    pub fn encode(&self, message: &Outbound) -> Bytes {
+        let mut frames = BytesMut::new();
+        (self.write)(&self.address, message, &mut frames);
+        frames.freeze()
+    }
+}
+
+impl PartialEq for Encoding {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::fn_addr_eq(self.write, other.write) && self.address == other.address
+    }
+}
+
+/// Whose session it is and by which token, for those who list, change and end sessions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// The verified identity, if there is one.
+    pub subject: Option<Arc<str>>,
+    /// The id of its token, if it has one.
+    pub token_id: Option<Arc<str>>,
+    /// When its token was issued, in milliseconds since 1970, if it says so.
+    pub issued_at_ms: Option<u64>,
+}
 
 /// What a door says of a peer that wants a document.
 #[derive(Debug)]
@@ -27,15 +64,19 @@ pub struct AttachRequest {
     /// The document it wants.
     pub document: DocumentName,
     /// How frames for this peer are written.
-    pub encode: EncodeFrame,
+    pub encoding: Encoding,
     /// Where frames for this peer go.
-    pub outbox: Arc<Outbox>,
+    pub line: Line,
     /// Whose changes these will be.
     pub origin: Origin,
+    /// Whose session it is.
+    pub holder: Holder,
+    /// What it may do, and how it is answered.
+    pub access: Access,
 }
 
 /// Why a peer could not be attached. A document that fails to load later ends the session through
-/// [`Outbox::close`] instead.
+/// [`Line::end`] instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AttachError {
     /// The server is stopping.
@@ -72,14 +113,17 @@ pub trait Documents: Send + Sync + 'static {
 /// A task that stays on the thread it was started on.
 pub type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Starts the task that serves a session, on the thread it will stay on.
-pub type StartServing = Box<dyn FnOnce(Box<dyn SessionHandle>) -> LocalTask + Send>;
+/// Starts the task that serves a connection, on the thread it will stay on.
+pub type StartServing = Box<dyn FnOnce() -> LocalTask + Send>;
+
+/// A thread where a connection may be served.
+pub type Beside = Box<dyn FnOnce(StartServing) + Send>;
 
 /// One attached session. Dropping it detaches as not clean.
 pub trait SessionHandle: Send {
-    /// Runs the task that serves this session on the thread of its document: what the two tell each
-    /// other then wakes no other thread. Never runs it when that thread has ended.
-    fn serve_beside(self: Box<Self>, start: StartServing);
+    /// The thread of the document, where the session's connection is about to be served: what the two
+    /// tell each other then wakes no other thread. Runs nothing when that thread has ended.
+    fn beside(&self) -> Beside;
 
     /// Queues a message for the document: `Ok` at once when there is room, otherwise `Full` hands
     /// the message back.
@@ -89,8 +133,21 @@ pub trait SessionHandle: Send {
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>>;
 
     /// The outbox ran empty and all of it was written to the socket. Called once after each
-    /// [`Outbox::want_drained`].
+    /// [`Line::want_drained`].
     fn drained(&self);
+
+    /// Changes what the session may do.
+    fn set_rights(&self, rights: Rights);
+
+    /// Changes whose session it is, after it showed a newer token of the same subject.
+    fn set_holder(&self, holder: Holder);
+
+    /// Tells the peer something that it may act on, behind all that was said before.
+    fn notify(&self, notice: Notice);
+
+    /// Ends the session from the server's side: what the peer sent before still counts, and the reason
+    /// comes back by the line.
+    fn end(&self, reason: CloseReason);
 
     /// Ends the session. `clean`: the peer said goodbye, its connection did not just break.
     fn detach(self: Box<Self>, clean: bool);

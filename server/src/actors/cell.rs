@@ -11,9 +11,9 @@ use std::task::{Context, Poll};
 use actix::{Addr, ArbiterHandle};
 use bytes::Bytes;
 use driftless_proto::admission::Advance;
-use driftless_proto::engine::SessionId;
+use driftless_proto::engine::{Access, Acks, CloseReason, Rights, SessionId};
 use driftless_proto::name::DocumentName;
-use driftless_proto::wire::Message;
+use driftless_proto::wire::{Message, Notice};
 
 use super::document::{DocumentActor, Stop, Wake};
 use super::inbox::{Inbox, Item};
@@ -22,8 +22,8 @@ use super::place::Heard;
 use super::placement::Placement;
 use super::wakes::wake_soon;
 use crate::bus::{Event, Listener};
-use crate::outbox::Outbox;
-use crate::session::{EncodeFrame, Ended, ReceiveError, SessionHandle, StartServing};
+use crate::outbox::Line;
+use crate::session::{AttachRequest, Beside, Encoding, Ended, Holder, ReceiveError, SessionHandle};
 use crate::store::{LogEnd, Origin};
 
 /// Ranges of structs remembered as harmful; an attacker needs a new client id for each.
@@ -32,11 +32,65 @@ const BANNED_MAX: usize = 64;
 /// One attached session as the document sees it.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) outbox: Arc<Outbox>,
-    pub(super) encode: EncodeFrame,
+    pub(super) line: Line,
+    pub(super) encoding: Encoding,
     pub(super) origin: Origin,
+    pub(super) holder: Mutex<Holder>,
+    pub(super) acks: Acks,
+    rights: Mutex<Rights>,
+    /// Updates that it sent and that were not answered, if it is answered by receipts.
+    owed: AtomicU64,
     /// Its socket is served by the thread of the document.
     pub(super) is_beside: AtomicBool,
+}
+
+impl Slot {
+    pub(super) fn new(request: AttachRequest) -> Self {
+        Self {
+            line: request.line,
+            encoding: request.encoding,
+            origin: request.origin,
+            holder: Mutex::new(request.holder),
+            acks: request.access.acks,
+            rights: Mutex::new(request.access.rights),
+            owed: AtomicU64::new(0),
+            is_beside: AtomicBool::new(false),
+        }
+    }
+
+    /// What the session may do, and how it is answered.
+    pub(super) fn access(&self) -> Access {
+        Access {
+            rights: *lock(&self.rights),
+            acks: self.acks,
+        }
+    }
+
+    pub(super) fn set_rights(&self, rights: Rights) {
+        *lock(&self.rights) = rights;
+    }
+
+    /// A message of the session is about to be handled.
+    pub(super) fn note_handled(&self, message: &Message) {
+        let is_update = matches!(message, Message::Update { .. } | Message::SyncStep2 { .. });
+        if is_update && self.acks == Acks::Receipts {
+            self.owed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// So many updates were answered, or will not be.
+    pub(super) fn note_answered(&self, count: u64) {
+        // What was refused may be answered a second time, once it was taken in after all.
+        let _ = self
+            .owed
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |owed| {
+                Some(owed.saturating_sub(count))
+            });
+    }
+
+    pub(super) fn owed(&self) -> u64 {
+        self.owed.load(Ordering::Relaxed)
+    }
 }
 
 /// Why the store refused an append.
@@ -215,12 +269,12 @@ impl DocumentCell {
     }
 
     /// Adds a session; false when the cell has left memory.
-    pub(super) fn add_session(&self, session: SessionId, slot: Slot) -> bool {
+    pub(super) fn add_session(&self, session: SessionId, slot: Arc<Slot>) -> bool {
         let mut table = lock(&self.sessions);
         if table.closed {
             return false;
         }
-        table.slots.insert(session, Arc::new(slot));
+        table.slots.insert(session, slot);
         self.placement.add(self.thread);
         self.inbox.push_own(Item::Attach(session));
         drop(table);
@@ -236,12 +290,27 @@ impl DocumentCell {
         }
     }
 
+    /// Changes what a session may do, behind what it sent before.
+    pub(super) fn set_rights(&self, session: SessionId, rights: Rights) {
+        if let Some(slot) = self.slot(session) {
+            slot.set_rights(rights);
+            self.inbox.push_own(Item::SetRights(session, rights));
+            self.wake();
+        }
+    }
+
+    /// Ends a session, behind what it sent before.
+    pub(super) fn end_session(&self, session: SessionId, reason: CloseReason) {
+        self.inbox.push_own(Item::End(session, reason));
+        self.wake();
+    }
+
     /// Ends the sessions whose sockets were served by the document's thread, since it is stuck: their
     /// peers come back to another. What they said before is in the inbox.
     pub(super) fn sever_sessions(&self) {
         for (session, slot) in self.slots() {
             if slot.is_beside.load(Ordering::Acquire) {
-                slot.outbox.sever();
+                slot.line.outbox.sever();
                 self.remove_session(session, false);
             }
         }
@@ -406,14 +475,17 @@ impl CellHandle {
 }
 
 impl SessionHandle for CellHandle {
-    fn serve_beside(self: Box<Self>, start: StartServing) {
+    fn beside(&self) -> Beside {
         if let Some(slot) = self.cell.slot(self.session) {
             slot.is_beside.store(true, Ordering::Release);
         }
-        // A thread that has ended drops the task, which ends the connection and the session.
-        self.cell.thread_handle().spawn_fn(move || {
-            actix_rt::spawn(start(self));
-        });
+        let thread = self.cell.thread_handle();
+        // A thread that has ended drops the task, which ends the connection and its sessions.
+        Box::new(move |start| {
+            thread.spawn_fn(move || {
+                actix_rt::spawn(start());
+            });
+        })
     }
 
     fn try_receive(&mut self, message: Message) -> Result<(), ReceiveError> {
@@ -440,6 +512,25 @@ impl SessionHandle for CellHandle {
     fn drained(&self) {
         self.cell.inbox.push_own(Item::Drained(self.session));
         wake_soon(&self.cell);
+    }
+
+    fn set_rights(&self, rights: Rights) {
+        self.cell.set_rights(self.session, rights);
+    }
+
+    fn set_holder(&self, holder: Holder) {
+        if let Some(slot) = self.cell.slot(self.session) {
+            *lock(&slot.holder) = holder;
+        }
+    }
+
+    fn notify(&self, notice: Notice) {
+        self.cell.inbox.push_own(Item::Notify(self.session, notice));
+        wake_soon(&self.cell);
+    }
+
+    fn end(&self, reason: CloseReason) {
+        self.cell.end_session(self.session, reason);
     }
 
     fn detach(mut self: Box<Self>, clean: bool) {

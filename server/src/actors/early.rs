@@ -17,7 +17,7 @@ use super::frames::BroadcastFrames;
 use super::inbox::Item;
 use crate::metrics;
 use crate::outbox::{PushResult, Written};
-use crate::session::EncodeFrame;
+use crate::session::Encoding;
 use crate::store::LoadedDocument;
 
 /// A larger state waits for the replica, which sends it in parts. This much goes in one piece, which
@@ -34,9 +34,9 @@ pub(super) fn serve(cell: &DocumentCell, stored: &LoadedDocument, now_ms: u64) -
     let mut written = Written::default();
     let mut served = Vec::new();
     for (session, slot) in newcomers(cell) {
-        let frame = frames.get_or(slot.encode, || encode(stored, slot.encode));
-        if slot.outbox.push(frame) == PushResult::Queued {
-            let more = slot.outbox.flush(now_ms);
+        let frame = frames.get_or(&slot.encoding, || encode(stored, &slot.encoding));
+        if slot.line.outbox.push(frame) == PushResult::Queued {
+            let more = slot.line.outbox.flush(now_ms);
             written.bytes += more.bytes;
             written.frames += more.frames;
             served.push(session);
@@ -50,7 +50,7 @@ pub(super) fn serve(cell: &DocumentCell, stored: &LoadedDocument, now_ms: u64) -
 }
 
 /// All updates in their order; the last one as a step 2, which tells that nothing is missing.
-fn encode(stored: &LoadedDocument, encode: EncodeFrame) -> Bytes {
+fn encode(stored: &LoadedDocument, encoding: &Encoding) -> Bytes {
     let mut frames = BytesMut::new();
     let mut updates = stored.updates().cloned().peekable();
     while let Some(update) = updates.next() {
@@ -58,7 +58,7 @@ fn encode(stored: &LoadedDocument, encode: EncodeFrame) -> Bytes {
             Some(_) => Outbound::Update { update },
             None => Outbound::SyncStep2 { update },
         };
-        encode(&message, &mut frames);
+        (encoding.write)(&encoding.address, &message, &mut frames);
     }
     frames.freeze()
 }

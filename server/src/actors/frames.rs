@@ -1,9 +1,9 @@
 //! Encoded frames, each made once and shared by all sockets that speak the same dialect.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use driftless_proto::wire::Outbound;
 
-use crate::session::EncodeFrame;
+use crate::session::Encoding;
 
 /// Encoded states kept for the joiners of one version: one for each dialect in a mixed room, and
 /// the part a slower joiner is at.
@@ -15,33 +15,30 @@ const SHARED_BYTES_MIN: usize = 1_024;
 /// The encodings of one broadcast, by dialect.
 #[derive(Debug, Default)]
 pub(super) struct BroadcastFrames {
-    frames: Vec<(EncodeFrame, Bytes)>,
+    frames: Vec<(Encoding, Bytes)>,
 }
 
 impl BroadcastFrames {
     /// The frame of this message in this dialect.
-    pub(super) fn get(&mut self, encode: EncodeFrame, message: &Outbound) -> Bytes {
-        self.get_or(encode, || encode_frame(encode, message))
+    pub(super) fn get(&mut self, encoding: &Encoding, message: &Outbound) -> Bytes {
+        self.get_or(encoding, || encoding.encode(message))
     }
 
     /// The bytes for this dialect, made when they are needed first.
-    pub(super) fn get_or(&mut self, encode: EncodeFrame, make: impl FnOnce() -> Bytes) -> Bytes {
-        let known = self
-            .frames
-            .iter()
-            .find(|(other, _)| std::ptr::fn_addr_eq(*other, encode));
+    pub(super) fn get_or(&mut self, encoding: &Encoding, make: impl FnOnce() -> Bytes) -> Bytes {
+        let known = self.frames.iter().find(|(other, _)| other == encoding);
         if let Some((_, frame)) = known {
             return frame.clone();
         }
         let frame = make();
-        self.frames.push((encode, frame.clone()));
+        self.frames.push((encoding.clone(), frame.clone()));
         frame
     }
 }
 
 #[derive(Debug)]
 struct SharedState {
-    encode: EncodeFrame,
+    encoding: Encoding,
     /// Kept alive, so that its address names it.
     payload: Bytes,
     is_last: bool,
@@ -56,17 +53,17 @@ pub(super) struct StateFrames {
 
 impl StateFrames {
     /// The frame of a message to one session.
-    pub(super) fn get(&mut self, encode: EncodeFrame, message: &Outbound) -> Bytes {
+    pub(super) fn get(&mut self, encoding: &Encoding, message: &Outbound) -> Bytes {
         let (payload, is_last) = match message {
             Outbound::SyncStep2 { update } => (update, true),
             Outbound::Update { update } => (update, false),
-            _ => return encode_frame(encode, message),
+            _ => return encoding.encode(message),
         };
         if payload.len() < SHARED_BYTES_MIN {
-            return encode_frame(encode, message);
+            return encoding.encode(message);
         }
         let known = self.shared.iter().find(|shared| {
-            std::ptr::fn_addr_eq(shared.encode, encode)
+            shared.encoding == *encoding
                 && shared.is_last == is_last
                 && shared.payload.as_ptr() == payload.as_ptr()
                 && shared.payload.len() == payload.len()
@@ -74,13 +71,13 @@ impl StateFrames {
         if let Some(shared) = known {
             return shared.frame.clone();
         }
-        let frame = encode_frame(encode, message);
+        let frame = encoding.encode(message);
         if self.shared.len() >= SHARED_STATES_MAX {
             self.shared.remove(0);
         }
         let payload = payload.clone();
         self.shared.push(SharedState {
-            encode,
+            encoding: encoding.clone(),
             payload,
             is_last,
             frame: frame.clone(),
@@ -92,10 +89,4 @@ impl StateFrames {
     pub(super) fn clear(&mut self) {
         self.shared.clear();
     }
-}
-
-fn encode_frame(encode: EncodeFrame, message: &Outbound) -> Bytes {
-    let mut frame = BytesMut::new();
-    encode(message, &mut frame);
-    frame.freeze()
 }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::task::Waker;
 
-use driftless_proto::engine::SessionId;
-use driftless_proto::wire::Message;
+use driftless_proto::engine::{CloseReason, Rights, SessionId};
+use driftless_proto::wire::{Message, Notice};
 
 use super::lock;
 use super::query::Query;
@@ -28,6 +28,12 @@ pub(super) enum Item {
     Drained(SessionId),
     /// A session left the cell's table; true when its peer said goodbye.
     Detach(SessionId, bool),
+    /// What a session may do has changed.
+    SetRights(SessionId, Rights),
+    /// A session is to be told something.
+    Notify(SessionId, Notice),
+    /// A session is to be ended.
+    End(SessionId, CloseReason),
     /// An operator or the server itself wants something.
     Query(Query),
 }
@@ -126,7 +132,8 @@ fn item_bytes(item: &Item) -> usize {
         Message::SyncStep1 { vector: payload }
         | Message::SyncStep2 { update: payload }
         | Message::Update { update: payload }
-        | Message::Presence { entries: payload } => payload.len(),
+        | Message::Presence { entries: payload }
+        | Message::Stateless { payload } => payload.len(),
         Message::QueryPresence | Message::SaveProbe { .. } => 0,
     };
     payload_bytes + MESSAGE_OVERHEAD_BYTES

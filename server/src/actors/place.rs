@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use driftless_proto::engine::NodePresence;
 
 use crate::bus::{Commit, Event};
+use crate::metrics;
 use crate::store::{AppendId, LogEnd, LogPoint};
 
 /// Commits of other nodes that wait for a turn, and their bytes; what is beyond is read from the log.
@@ -14,6 +16,11 @@ const HEARD_BYTES_MAX: usize = 1 << 20;
 
 /// Messages about presence that wait for a turn; what is beyond is asked for again.
 const HEARD_PRESENCE_MAX: usize = 1_024;
+
+/// Stateless messages that wait for a turn, and their bytes; what is beyond is lost, as it is for a
+/// session that is not there.
+const HEARD_STATELESS_MAX: usize = 256;
+const HEARD_STATELESS_BYTES_MAX: usize = 1 << 20;
 
 /// Ids of appends that are remembered, to notice that the log was taken back: what other nodes appended
 /// in the second or two until they say so.
@@ -137,6 +144,9 @@ pub(super) struct Heard {
     pub(super) is_rejoined: bool,
     /// What was said of presence, and who is gone.
     pub(super) presence: VecDeque<HeardPresence>,
+    /// What sessions of other nodes sent to all.
+    pub(super) stateless: VecDeque<Bytes>,
+    stateless_bytes: usize,
     /// Where the log ended a moment ago, and where this node was in it before that.
     pub(super) log_end: Option<(LogEnd, u64)>,
     /// The newest epoch that began with a deletion.
@@ -163,6 +173,7 @@ impl Heard {
                 let heard = HeardPresence::Told { node, number, told };
                 self.presence.push_back(heard);
             }
+            Event::Stateless { payload } => self.push_stateless(payload),
             Event::NodeLost { node } => self.presence.push_back(HeardPresence::Lost { node }),
             Event::Rejoined => {
                 self.is_rejoined = true;
@@ -175,6 +186,16 @@ impl Heard {
                 self.is_interrupted = true;
             }
             Event::Deleted { epoch } => self.deleted = self.deleted.max(Some(epoch)),
+        }
+    }
+
+    fn push_stateless(&mut self, payload: Bytes) {
+        let bytes = self.stateless_bytes + payload.len();
+        if self.stateless.len() < HEARD_STATELESS_MAX && bytes <= HEARD_STATELESS_BYTES_MAX {
+            self.stateless_bytes = bytes;
+            self.stateless.push_back(payload);
+        } else {
+            metrics::stateless_lost();
         }
     }
 }

@@ -310,21 +310,11 @@ impl Documents for Registry {
             return Err(AttachError::ShuttingDown);
         }
         let session = SessionId(self.0.next_session.fetch_add(1, Ordering::Relaxed));
-        let AttachRequest {
-            document,
-            encode,
-            outbox,
-            origin,
-        } = request;
+        let document = request.document.clone();
+        let slot = Arc::new(Slot::new(request));
         loop {
             let cell = self.cell(&document);
-            let slot = Slot {
-                outbox: outbox.clone(),
-                encode,
-                origin: origin.clone(),
-                is_beside: AtomicBool::new(false),
-            };
-            if cell.add_session(session, slot) {
+            if cell.add_session(session, slot.clone()) {
                 return Ok(Box::new(CellHandle {
                     cell,
                     session,

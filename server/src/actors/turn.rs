@@ -169,8 +169,9 @@ impl Ready {
         }
         if is_replacement {
             for (session, slot) in self.cell.slots() {
+                self.replica
+                    .adopt(session, slot.access(), slot.owed(), &mut self.effects);
                 self.slots.insert(session, slot);
-                self.replica.adopt(session, &mut self.effects);
             }
             if let Some(end) = self.finish(now_ms) {
                 return end;
@@ -202,7 +203,7 @@ impl Ready {
                     .iter()
                     .for_each(|suspect| self.cell.ban(&suspect.advances));
                 if let Some(slot) = self.slots.get(&session) {
-                    slot.outbox.close(CloseReason::Refused);
+                    slot.line.end(CloseReason::Refused);
                 }
                 suspects.retain(|other| other.session != session);
                 return Some(TurnEnd::Poisoned {
@@ -278,15 +279,24 @@ impl Ready {
 
     fn handle(&mut self, now_ms: u64, item: Item) -> Option<TurnEnd> {
         let input = match item {
-            Item::Receive(session, message) => Input::Receive { session, message },
+            Item::Receive(session, message) => {
+                if let Some(slot) = self.slots.get(&session) {
+                    slot.note_handled(&message);
+                }
+                Input::Receive { session, message }
+            }
+            Item::SetRights(session, rights) => Input::SetRights { session, rights },
+            Item::Notify(session, notice) => Input::Notify { session, notice },
+            Item::End(session, reason) => Input::End { session, reason },
             Item::Attach(session) => {
                 // Adopted sessions arrived before this actor did; gone ones need nothing.
                 let slot = self
                     .cell
                     .slot(session)
                     .filter(|_| !self.slots.contains_key(&session))?;
+                let access = slot.access();
                 self.slots.insert(session, slot);
-                Input::Attach { session }
+                Input::Attach { session, access }
             }
             Item::Drained(session) => Input::Drained { session },
             Item::Detach(session, clean) => {

@@ -9,6 +9,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use driftless_proto::name::DocumentName;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use super::{hocuspocus, ywebsocket};
+
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// The text format of Prometheus.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -28,9 +30,39 @@ pub trait Readiness: Send + Sync + 'static {
     fn report(&self) -> ReadinessReport;
 }
 
-/// The path prefixes that WebSocket doors listen at, with their dialects.
+/// What is to be known of a WebSocket door by who came to it without a WebSocket, or went by.
+#[derive(Debug, Clone, Copy)]
+struct DoorSign {
+    matches: fn(&str) -> Option<&str>,
+    /// Its place, as people write it.
+    place: &'static str,
+    dialect: &'static str,
+    /// How a client is made that speaks there.
+    client: &'static str,
+}
+
+/// The signs of all doors.
 #[derive(Debug, Clone)]
-pub(super) struct DoorSigns(pub(super) Vec<(&'static str, &'static str)>);
+pub(super) struct DoorSigns(Vec<DoorSign>);
+
+impl DoorSigns {
+    pub(super) fn new() -> Self {
+        Self(vec![
+            DoorSign {
+                matches: ywebsocket::matches,
+                place: "/ws/{document}",
+                dialect: "y-websocket",
+                client: "new WebsocketProvider(\"ws://HOST/ws\", name, doc)",
+            },
+            DoorSign {
+                matches: hocuspocus::matches,
+                place: "/hocuspocus",
+                dialect: "hocuspocus",
+                client: "new HocuspocusProvider({ url: \"ws://HOST/hocuspocus\", name })",
+            },
+        ])
+    }
+}
 
 /// Registers everything that is answered by plain HTTP.
 pub(super) fn configure(
@@ -91,25 +123,22 @@ async fn prometheus(metrics: Data<Option<PrometheusHandle>>) -> HttpResponse {
 async fn elsewhere(request: HttpRequest, signs: Data<DoorSigns>) -> HttpResponse {
     // Untouched by the router: names are decoded once, by their own rule.
     let path = request.uri().path();
-    for (prefix, dialect) in &signs.0 {
-        let Some(raw_name) = path.strip_prefix(prefix) else {
-            continue;
-        };
-        return match DocumentName::from_raw_path(raw_name) {
-            Err(error) => plain(StatusCode::BAD_REQUEST, format!("{error}\n")),
-            Ok(_) => {
-                let text = format!(
-                    "here documents are spoken about over a WebSocket ({dialect}); connect with a \
-                     client such as y-websocket's `new WebsocketProvider(\"ws://HOST{base}\", \
-                     name, doc)`\n",
-                    base = prefix.trim_end_matches('/'),
-                );
-                let mut response = plain(StatusCode::UPGRADE_REQUIRED, text);
-                let websocket = HeaderValue::from_static("websocket");
-                response.headers_mut().insert(UPGRADE, websocket);
-                response
-            }
-        };
+    if let Some(raw_name) = ywebsocket::matches(path)
+        && let Err(error) = DocumentName::from_raw_path(raw_name)
+    {
+        return plain(StatusCode::BAD_REQUEST, format!("{error}\n"));
+    }
+    let mut signs_here = signs.0.iter();
+    if let Some(sign) = signs_here.find(|sign| (sign.matches)(path).is_some()) {
+        let text = format!(
+            "here documents are spoken about over a WebSocket ({}); connect with a client such as \
+             `{}`\n",
+            sign.dialect, sign.client
+        );
+        let mut response = plain(StatusCode::UPGRADE_REQUIRED, text);
+        let websocket = HeaderValue::from_static("websocket");
+        response.headers_mut().insert(UPGRADE, websocket);
+        return response;
     }
     plain(StatusCode::NOT_FOUND, nothing_here(&signs))
 }
@@ -117,8 +146,8 @@ async fn elsewhere(request: HttpRequest, signs: Data<DoorSigns>) -> HttpResponse
 /// Names every place there is.
 pub(super) fn nothing_here(signs: &DoorSigns) -> String {
     let mut text = "there is nothing at this path; this server has\n".to_owned();
-    for (prefix, dialect) in &signs.0 {
-        text.push_str(&format!("  {prefix}{{document}}  WebSocket, {dialect}\n"));
+    for DoorSign { place, dialect, .. } in &signs.0 {
+        text.push_str(&format!("  {place}  WebSocket, {dialect}\n"));
     }
     text.push_str("  /healthz  /readyz  /metrics\n");
     text

@@ -25,15 +25,21 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
+use self::access::OnExpiry;
 use self::connections::Connections;
+use self::hocuspocus::Hocuspocus;
 use self::http::{DoorSigns, Readiness};
 use self::proxy_protocol::Entrance;
-use self::websocket::door;
+use self::websocket::{Single, door};
 use self::ywebsocket::YWebSocket;
+use crate::auth::Authority;
 use crate::clock::Clock;
 use crate::session::Documents;
 
+pub mod access;
 mod connections;
+mod credentials;
+mod hocuspocus;
 pub mod http;
 mod origin;
 mod proxy_protocol;
@@ -67,6 +73,18 @@ pub struct AdapterOptions {
     pub connections_max: usize,
     /// WebSocket connections at a time from one address; answered with 429 beyond.
     pub connections_per_address_max: usize,
+    /// Time for a client to open its first document, and for each further one from its first word.
+    pub unauthenticated_timeout_ms: u64,
+    /// Bytes that may wait on a connection for tokens to be shown and judged.
+    pub unauthenticated_bytes_max: usize,
+    /// Documents at a time over one connection.
+    pub documents_per_connection_max: usize,
+    /// How long before its access ends a peer is warned.
+    pub expiry_warning_ms: u64,
+    /// What becomes of a session whose access has expired.
+    pub on_expiry: OnExpiry,
+    /// Hocuspocus' dialect is spoken at every path that is no other door's.
+    pub hocuspocus_at_root: bool,
     /// Time for a client to send its request head.
     pub handshake_timeout_ms: u64,
     /// Peers that must open with a PROXY protocol header, which tells their client's address.
@@ -98,6 +116,12 @@ impl Default for AdapterOptions {
             allow_origins: Vec::new(),
             connections_max: 10_000,
             connections_per_address_max: 10_000,
+            unauthenticated_timeout_ms: 10_000,
+            unauthenticated_bytes_max: 1 << 20,
+            documents_per_connection_max: 1_000,
+            expiry_warning_ms: 30_000,
+            on_expiry: OnExpiry::End,
+            hocuspocus_at_root: false,
             handshake_timeout_ms: 10_000,
             proxy_protocol_from: Vec::new(),
             frame_bytes_max: 32 * 1024 * 1024,
@@ -117,6 +141,8 @@ impl Default for AdapterOptions {
 pub struct Behind {
     /// All documents.
     pub documents: Arc<dyn Documents>,
+    /// Who may use them.
+    pub authority: Authority,
     /// What `/readyz` says.
     pub readiness: Arc<dyn Readiness>,
     /// What `/metrics` says, if metrics are recorded. Whoever installed the recorder runs its
@@ -135,6 +161,7 @@ struct Edge {
     options: AdapterOptions,
     clock: Clock,
     documents: Arc<dyn Documents>,
+    authority: Authority,
     connections: Arc<Connections>,
 }
 
@@ -142,7 +169,7 @@ struct Edge {
 type Running = Pin<Box<dyn Future<Output = ()>>>;
 
 /// A stream that can leave the thread it was accepted on.
-trait Movable: AsyncRead + AsyncWrite + AsRawFd + Unpin + Sized + 'static {
+trait Movable: AsyncRead + AsyncWrite + AsRawFd + Send + Unpin + Sized + 'static {
     /// What is written to its descriptor is what the peer reads: nothing encrypts in between.
     const IS_PLAIN: bool;
 
@@ -169,19 +196,28 @@ impl Movable for TcpStream {
     }
 }
 
-/// Takes a stream out of HTTP.
-type Upgrade<I> = Box<dyn Fn(&Request, Framed<I, Codec>) -> Running>;
+/// Whether a path is a door's, and what is left of it then.
+type Matches = fn(&str) -> Option<&str>;
+
+/// Takes a stream out of HTTP; given what is left of the path.
+type Upgrade<I> = Box<dyn Fn(&Request, Framed<I, Codec>, &str) -> Running>;
 
 /// A place where WebSockets are opened.
 struct Door<I> {
-    path_prefix: &'static str,
-    dialect: &'static str,
+    matches: Matches,
     upgrade: Upgrade<I>,
 }
 
-/// All doors, one line each.
+/// All doors, one line each; the first that matches is taken.
 fn doors<I: Movable>(edge: &Arc<Edge>) -> Vec<Door<I>> {
-    vec![door::<I, YWebSocket>(ywebsocket::PATH_PREFIX, edge)]
+    let mut doors = vec![
+        door::<I, Single<YWebSocket>>(ywebsocket::matches, edge),
+        door::<I, Hocuspocus>(hocuspocus::matches, edge),
+    ];
+    if edge.options.hocuspocus_at_root {
+        doors.push(door::<I, Hocuspocus>(hocuspocus::matches_all, edge));
+    }
+    doors
 }
 
 /// The listening server. Dropping it cuts all connections; [`Server::stop`] ends them in order.
@@ -209,6 +245,7 @@ pub fn serve(options: AdapterOptions, behind: Behind, clock: Clock) -> io::Resul
     let edge = Arc::new(Edge {
         clock,
         documents: behind.documents.clone(),
+        authority: behind.authority.clone(),
         connections: connections.clone(),
         options,
     });
@@ -259,12 +296,7 @@ fn start(
     let edge = edge.clone();
     let service = move || {
         let doors = doors::<TcpStream>(&edge);
-        let signs = DoorSigns(
-            doors
-                .iter()
-                .map(|door| (door.path_prefix, door.dialect))
-                .collect(),
-        );
+        let signs = DoorSigns::new();
         let behind = behind.clone();
         let app = App::new().configure({
             let signs = signs.clone();
@@ -309,13 +341,13 @@ fn open<I>(
 where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    match doors
-        .iter()
-        .find(|door| request.path().starts_with(door.path_prefix))
-    {
-        Some(door) => (door.upgrade)(request, framed),
-        None => websocket::turn_away(framed, http::nothing_here(signs)),
+    let path = request.path();
+    for door in doors {
+        if let Some(rest) = (door.matches)(path) {
+            return (door.upgrade)(request, framed, rest);
+        }
     }
+    websocket::turn_away(framed, http::nothing_here(signs))
 }
 
 impl Server {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use driftless_proto::admission::{Limits, admit, known_of};
+use driftless_proto::engine::{Access, Acks, Rights};
 use driftless_proto::name::DocumentName;
 use driftless_proto::wire::{Message, Outbound};
 
@@ -19,8 +20,8 @@ use super::operations::{
 };
 use crate::actors::{QueryError, Registry};
 use crate::error::Refusal;
-use crate::outbox::{Outbox, Taken};
-use crate::session::{AttachRequest, Documents, ReceiveError, SessionHandle};
+use crate::outbox::{Line, Outbox, Taken};
+use crate::session::{AttachRequest, Documents, Encoding, Holder, ReceiveError, SessionHandle};
 use crate::store::{DocumentSummary, Origin};
 
 /// Replies queued for an import; it reads two of them and skips the rest.
@@ -28,6 +29,12 @@ const REPLY_BYTES_MAX: usize = 64 * 1024;
 
 /// The counter of an import's only save probe.
 const PROBE: u64 = 1;
+
+/// Who has the admin socket may write to every document.
+pub(super) const OPERATOR: Access = Access {
+    rights: Rights::Write,
+    acks: Acks::Probes,
+};
 
 const SAVED_TAG: u8 = b'S';
 const DENIED_TAG: u8 = b'D';
@@ -106,9 +113,17 @@ impl<S: DocumentOperations> LiveOperations<S> {
         let outbox = Outbox::new(REPLY_BYTES_MAX);
         let request = AttachRequest {
             document: document.clone(),
-            encode: encode_reply,
-            outbox: outbox.clone(),
+            encoding: Encoding {
+                write: encode_reply,
+                address: Bytes::new(),
+            },
+            line: Line {
+                outbox: outbox.clone(),
+                id: 0,
+            },
             origin,
+            holder: Holder::default(),
+            access: OPERATOR,
         };
         let mut session = self
             .registry
@@ -167,8 +182,8 @@ async fn read_outcome(outbox: &Outbox) -> Result<(), OperationError> {
     let mut frames = VecDeque::new();
     loop {
         match poll_fn(|context| outbox.poll_take(context, &mut frames)).await {
-            Taken::Drained => {}
-            Taken::Close(reason) => {
+            Taken::Drained(_) | Taken::Recheck(_) => {}
+            Taken::Ended(_, reason) | Taken::Close(reason) => {
                 let refusal = Refusal::from(reason);
                 let text = refusal.text.clone().into_owned();
                 return Err(match refusal.is_final() {
@@ -193,7 +208,7 @@ async fn read_outcome(outbox: &Outbox) -> Result<(), OperationError> {
 }
 
 /// The dialect of an import: it hears acks and denials, all else is an empty frame.
-fn encode_reply(message: &Outbound, into: &mut BytesMut) {
+fn encode_reply(_: &[u8], message: &Outbound, into: &mut BytesMut) {
     match message {
         Outbound::Saved { version } => {
             into.put_u8(SAVED_TAG);

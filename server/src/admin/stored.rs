@@ -339,7 +339,14 @@ fn admit(
     let session = IMPORTER;
     let message = Message::Update { update };
     let mut effects = Vec::new();
-    replica.handle(0, Input::Attach { session }, &mut effects);
+    replica.handle(
+        0,
+        Input::Attach {
+            session,
+            access: super::live::OPERATOR,
+        },
+        &mut effects,
+    );
     replica.handle(0, Input::Receive { session, message }, &mut effects);
     replica.flush(0, &mut effects);
     if let Some(reason) = effects.iter().filter_map(refusal).min() {

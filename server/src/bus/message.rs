@@ -17,6 +17,7 @@ const DELETED: u8 = 2;
 const INTERRUPTED: u8 = 3;
 const PRESENCE: u8 = 4;
 const BEAT: u8 = 5;
+const STATELESS: u8 = 6;
 
 /// Stands for the length of an update that has to be read from the log.
 const NOT_INLINE: u32 = u32::MAX;
@@ -96,6 +97,11 @@ pub(super) fn encode(node: u64, event: &Event) -> Option<Bytes> {
         }
         Event::Interrupted => out.put_u8(INTERRUPTED),
         Event::Presence { number, told, .. } => put_presence(&mut out, *number, told)?,
+        Event::Stateless { payload } => {
+            out.put_u8(STATELESS);
+            out.put_u32_le(u32::try_from(payload.len()).ok()?);
+            out.put_slice(payload);
+        }
         // What a node finds out by itself.
         Event::Rejoined | Event::NodeLost { .. } | Event::LogEnd { .. } => return None,
     }
@@ -149,6 +155,12 @@ fn read(bytes: &mut Bytes) -> Option<Envelope> {
         },
         INTERRUPTED => Event::Interrupted,
         PRESENCE => read_presence(node, bytes)?,
+        STATELESS => {
+            let length = bytes.try_get_u32_le().ok()? as usize;
+            let payload = (length <= bytes.remaining()).then(|| bytes.split_to(length))?;
+            std::str::from_utf8(&payload).ok()?;
+            Event::Stateless { payload }
+        }
         BEAT => {
             let said = Said::Beat;
             return Some(Envelope { node, said });
@@ -228,6 +240,9 @@ mod tests {
                     released: vec![1, u64::MAX],
                 }),
             },
+            Event::Stateless {
+                payload: Bytes::from_static(b"text"),
+            },
         ]
     }
 
@@ -241,7 +256,7 @@ mod tests {
     }
 
     /// What version 1 wrote of these events, so that later versions go on reading it.
-    const VERSION_1: [&str; 5] = [
+    const VERSION_1: [&str; 6] = [
         "01 0700000000000000 01 0300000000000000 00000000",
         "01 0700000000000000 01 0300000000000000 03000000 \
          0100000000000000 01010101010101010101010101010101 00000000 \
@@ -251,6 +266,7 @@ mod tests {
         "01 0700000000000000 03",
         "01 0700000000000000 04 0c00000000000000 01 02000000 \
          0100000000000000 ffffffffffffffff 07000000 656e7472696573",
+        "01 0700000000000000 06 04000000 74657874",
     ];
     const BEAT_OF_VERSION_1: &str = "01 0700000000000000 05";
 

@@ -77,6 +77,11 @@ pub enum Event {
         /// What it tells.
         told: Arc<NodePresence>,
     },
+    /// A session of another node sent a stateless message.
+    Stateless {
+        /// What it sent.
+        payload: Bytes,
+    },
     /// A node fell silent.
     NodeLost {
         /// Who did.

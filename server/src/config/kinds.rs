@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value as Json;
 
 use super::units;
+use crate::adapters::access::OnExpiry;
 
 /// The smallest and largest value, both allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -365,6 +366,30 @@ impl Kind for Relay {
         match value {
             RelayMode::Immediate => "immediate".into(),
             RelayMode::Durable => "durable".into(),
+        }
+    }
+}
+
+/// What becomes of a session whose access has expired.
+#[derive(Debug)]
+pub struct Expiry;
+
+impl Kind for Expiry {
+    type Value = OnExpiry;
+    const SYNTAX: &'static str = "end|read";
+
+    fn parse(text: &str) -> Result<OnExpiry, String> {
+        match text {
+            "end" => Ok(OnExpiry::End),
+            "read" => Ok(OnExpiry::Read),
+            _ => Err("`end` or `read`".into()),
+        }
+    }
+
+    fn show(value: &OnExpiry) -> String {
+        match value {
+            OnExpiry::End => "end".into(),
+            OnExpiry::Read => "read".into(),
         }
     }
 }

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::error::ConfigError;
+use crate::adapters::access::OnExpiry;
+
 use super::kinds::{
-    Address, Bounds, BusLocation, BusUrl, Count, FilePath, Kind, LogFilter, LogFormat, LogStyle,
-    Milliseconds, OptionalPath, Origins, Period, Relay, RelayMode, Size, StoreLocation, StoreUrl,
-    Switch,
+    Address, Bounds, BusLocation, BusUrl, Count, Expiry, FilePath, Kind, LogFilter, LogFormat,
+    LogStyle, Milliseconds, OptionalPath, Origins, Period, Relay, RelayMode, Size, StoreLocation,
+    StoreUrl, Switch,
 };
 use super::ranges::AddressRanges;
 use super::setting::{Preset, Setting};
@@ -106,6 +108,28 @@ settings! {
              connections from there without it are closed. Elsewhere the header is never read, so \
              that nobody can forge an address. Repeat the flag, or separate by commas.";
     }
+    "Access over time" {
+        "unauthenticated_timeout_ms" as unauthenticated_timeout_ms: Milliseconds -> u64
+            [100, 600_000] = Preset::Fixed("10s"),
+            "Time for a client to show a token that opens a document, counted from its connection and \
+             for each further document from its first word. Who does not is refused.";
+        "unauthenticated_bytes_max" as unauthenticated_bytes_max: Size -> u64 [4 * KIB, 64 * MIB]
+            = Preset::Fixed("1MiB"),
+            "Bytes that a Hocuspocus client may send for documents whose token is not judged yet, each \
+             message counted with 64 bytes more. Beyond it the connection is closed.";
+        "documents_per_connection_max" as documents_per_connection_max: Count -> u64 [1, 100_000]
+            = Preset::Fixed("1000"),
+            "Documents at a time over one Hocuspocus connection. One more closes it.";
+        "expiry_warning_ms" as expiry_warning_ms: Milliseconds -> u64 [0, 3_600_000]
+            = Preset::Fixed("30s"),
+            "How long before its token expires a client is warned: a Hocuspocus client is asked for a \
+             new one, others are told.";
+        "on_expiry" as on_expiry: Expiry -> OnExpiry = Preset::Fixed("end"),
+            "What becomes of a session whose token has expired: it ends, or goes on reading.";
+        "hocuspocus_at_root" as hocuspocus_at_root: Switch -> bool = Preset::Fixed("false"),
+            "Speak Hocuspocus' dialect at every path that has no other meaning, for clients whose URL \
+             cannot be changed.";
+    }
     "Several nodes" {
         "postgres_connections_max" as postgres_connections_max: Count -> u64 [2, 1_000]
             = Preset::Fixed("16"),
@@ -165,6 +189,10 @@ settings! {
              this is never below document_bytes_max.";
         "presence_bytes_max" as presence_bytes_max: Size -> u64 [256, MIB] = Preset::Fixed("64KiB"),
             "Size of one presence entry (cursor, name, colour), since each is sent to every peer.";
+        "stateless_bytes_max" as stateless_bytes_max: Size -> u64 [256, 16 * MIB]
+            = Preset::Fixed("64KiB"),
+            "Size of one stateless message (Hocuspocus), since each is sent to every session of the \
+             document.";
         "presence_entries_max" as presence_entries_max: Count -> u64 [1, 100_000]
             = Preset::Fixed("1024"),
             "Presence entries one session may carry. Clients repeat what they hear of others, so \

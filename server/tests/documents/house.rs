@@ -51,6 +51,7 @@ pub(crate) fn options() -> DocumentOptions {
             presence_grace_ms: 200,
             presence_entry_bytes_max: 64 << 10,
             presence_entries_max: 64,
+            stateless_bytes_max: 64 * 1024,
         },
         threads: 2,
         mailbox_bytes_max: 1 << 20,
@@ -125,6 +126,7 @@ impl House {
     #[cfg(feature = "fault-injection")]
     pub(crate) fn open_door(&self) -> adapters::Server {
         let behind = adapters::Behind {
+            authority: driftless::auth::Authority::open(),
             documents: Arc::new(self.registry.clone()),
             readiness: Arc::new(AlwaysReady),
             metrics: None,

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use driftless::actors::Registry;
-use driftless::outbox::{Outbox, Taken};
-use driftless::session::{AttachRequest, Documents, ReceiveError, SessionHandle};
+use driftless::outbox::{Line, Outbox, Taken};
+use driftless::session::{AttachRequest, Documents, Encoding, Holder, ReceiveError, SessionHandle};
 use driftless::store::Origin;
-use driftless_proto::engine::CloseReason;
+use driftless_proto::engine::{Access, Acks, CloseReason, Rights};
 use driftless_proto::name::DocumentName;
 use driftless_proto::wire::{Message, Outbound, ywebsocket};
 use yrs::updates::decoder::Decode;
@@ -32,7 +32,7 @@ pub(crate) struct Peer {
     pub(crate) closed: Option<CloseReason>,
 }
 
-fn encode(message: &Outbound, into: &mut BytesMut) {
+fn encode(_: &[u8], message: &Outbound, into: &mut BytesMut) {
     ywebsocket::encode(message, into);
 }
 
@@ -47,9 +47,20 @@ impl Peer {
         let outbox = Outbox::new(256 << 10);
         let request = AttachRequest {
             document: document.clone(),
-            encode,
-            outbox: outbox.clone(),
+            encoding: Encoding {
+                write: encode,
+                address: Bytes::new(),
+            },
+            line: Line {
+                outbox: outbox.clone(),
+                id: 0,
+            },
             origin: Origin::default(),
+            holder: Holder::default(),
+            access: Access {
+                rights: Rights::Write,
+                acks: Acks::Probes,
+            },
         };
         let session = registry.attach(request).unwrap();
         let mut peer = Self {
@@ -151,8 +162,9 @@ impl Peer {
     async fn hear(&mut self) {
         let outbox = self.outbox.clone();
         match poll_fn(|context| outbox.poll_take(context, &mut self.frames)).await {
-            Taken::Drained => self.session.drained(),
-            Taken::Close(reason) => self.closed = Some(reason),
+            Taken::Drained(_) => self.session.drained(),
+            Taken::Recheck(_) => {}
+            Taken::Close(reason) | Taken::Ended(_, reason) => self.closed = Some(reason),
             Taken::Frames => {
                 while let Some(frame) = self.frames.pop_front() {
                     self.read(frame).await;

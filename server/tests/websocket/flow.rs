@@ -150,7 +150,7 @@ async fn a_stopped_reader_holds_a_bounded_queue_and_is_told_of_when_it_reads_aga
         }
         assert!(queued < 10_000, "the queue has no bound");
     }
-    outbox.want_drained();
+    outbox.want_drained(0);
     assert_eq!(rooms.state().drained, 0);
     for _ in 0..queued {
         assert_eq!(stopped.frame().await, ServerFrame(BINARY, update(&news)));

@@ -44,6 +44,7 @@ pub(crate) fn options() -> AdapterOptions {
 pub(crate) fn start(options: AdapterOptions) -> (Server, Arc<Rooms>) {
     let rooms = Arc::<Rooms>::default();
     let behind = Behind {
+        authority: driftless::auth::Authority::open(),
         documents: Arc::new(SharedRooms(rooms.clone())),
         readiness: Arc::new(AlwaysReady),
         metrics: None,

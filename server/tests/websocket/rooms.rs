@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use driftless::outbox::{Outbox, PushResult};
 use driftless::session::{
-    AttachError, AttachRequest, Documents, EncodeFrame, Ended, ReceiveError, SessionHandle,
-    StartServing,
+    AttachError, AttachRequest, Beside, Documents, Encoding, Ended, Holder, ReceiveError,
+    SessionHandle,
 };
-use driftless_proto::wire::{Message, Outbound};
+use driftless_proto::engine::{CloseReason, Rights};
+use driftless_proto::wire::{Message, Notice, Outbound};
 
 #[derive(Default)]
 pub(crate) struct Rooms(Mutex<State>);
@@ -37,7 +38,7 @@ pub(crate) struct State {
 
 struct Member {
     id: u64,
-    encode: EncodeFrame,
+    encoding: Encoding,
     outbox: Arc<Outbox>,
 }
 
@@ -77,11 +78,7 @@ impl State {
         members
             .filter(|member| Some(member.id) != except)
             .map(|member| {
-                let frame = frame.get_or_insert_with(|| {
-                    let mut into = BytesMut::new();
-                    (member.encode)(&message, &mut into);
-                    into.freeze()
-                });
+                let frame = frame.get_or_insert_with(|| member.encoding.encode(&message));
                 let result = member.outbox.push(frame.clone());
                 member.outbox.flush(0);
                 result
@@ -104,8 +101,8 @@ impl Documents for SharedRooms {
         let id = state.next_id;
         let member = Member {
             id,
-            encode: request.encode,
-            outbox: request.outbox,
+            encoding: request.encoding,
+            outbox: request.line.outbox,
         };
         state.attached.push(name.clone());
         state.origins.push(request.origin.door);
@@ -139,14 +136,24 @@ impl Session {
 }
 
 impl SessionHandle for Session {
-    fn serve_beside(self: Box<Self>, start: StartServing) {
+    fn beside(&self) -> Beside {
         // As documents do, a session outlives the threads that accept connections.
-        std::thread::spawn(move || {
-            let mut runtime = tokio::runtime::Builder::new_current_thread();
-            let runtime = runtime.enable_all().build().unwrap();
-            runtime.block_on(async { start(self).await });
-        });
+        Box::new(|start| {
+            std::thread::spawn(move || {
+                let mut runtime = tokio::runtime::Builder::new_current_thread();
+                let runtime = runtime.enable_all().build().unwrap();
+                runtime.block_on(async { start().await });
+            });
+        })
     }
+
+    fn set_rights(&self, _: Rights) {}
+
+    fn set_holder(&self, _: Holder) {}
+
+    fn notify(&self, _: Notice) {}
+
+    fn end(&self, _: CloseReason) {}
 
     fn try_receive(&mut self, message: Message) -> Result<(), ReceiveError> {
         let mut state = self.rooms.state();

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use driftless_proto::engine::{Effect, Missed, NodePresence, Observation, SessionId};
+use bytes::Bytes;
+use driftless_proto::engine::{Acks, Effect, Missed, NodePresence, Observation, SessionId};
 use driftless_proto::wire::Outbound;
 
 use super::super::Shared;
@@ -64,14 +65,20 @@ impl Ready {
                 Effect::TellNodes { told } => self.tell_nodes(told),
                 Effect::NotifyDrained { session } => {
                     if let Some(slot) = self.slots.get(&session) {
-                        slot.outbox.want_drained();
+                        slot.line.want_drained();
                     }
                 }
                 Effect::Close { session, reason } => {
                     if let Some(slot) = self.slots.remove(&session) {
-                        slot.outbox.close(reason);
+                        slot.line.end(reason);
                     }
                 }
+                Effect::Receipts {
+                    session,
+                    accepted,
+                    count,
+                } => self.answer_updates(session, accepted, count),
+                Effect::TellStateless { payload } => self.tell_stateless(payload),
                 Effect::Poisoned { suspects } => {
                     self.let_go(now_ms);
                     return Err(Broken::Poisoned(suspects.into()));
@@ -104,6 +111,28 @@ impl Ready {
         });
     }
 
+    fn tell_stateless(&self, payload: Bytes) {
+        if let Some(others) = self.subscription().filter(|others| others.has_peers()) {
+            others.publish(Event::Stateless { payload });
+        }
+    }
+
+    /// Answers updates, one frame each.
+    fn answer_updates(&mut self, session: SessionId, accepted: Option<bool>, count: u64) {
+        let Some(slot) = self.slots.get(&session) else {
+            return;
+        };
+        slot.note_answered(count);
+        if let Some(accepted) = accepted {
+            let answers = slot
+                .encoding
+                .encode(&Outbound::Receipts { accepted, count });
+            // A socket that is closing takes no answers.
+            let _ = slot.line.outbox.push_answer(answers);
+            self.unflushed.push(slot.clone());
+        }
+    }
+
     /// Writes what sessions were sent, then hands what is to be committed to the committer: its
     /// threads would otherwise take the processor between two of the writes.
     fn let_go(&mut self, now_ms: u64) {
@@ -121,7 +150,7 @@ impl Ready {
         let broadcast = std::mem::take(&mut self.has_broadcast);
         let live = self.live.1.iter().filter(|_| broadcast);
         for slot in live.chain(&self.unflushed) {
-            let more = slot.outbox.flush(now_ms);
+            let more = slot.line.outbox.flush(now_ms);
             written.bytes += more.bytes;
             written.frames += more.frames;
         }
@@ -141,12 +170,23 @@ impl Ready {
         let Some(slot) = self.slots.get(&to) else {
             return;
         };
-        let frame = self.states.get(slot.encode, message);
+        let frame = self.states.get(&slot.encoding, message);
+        if frame.is_empty() {
+            return;
+        }
         let missed = Missed::of(message);
         if missed == Missed::State {
             self.trim_at_ms = Some(now_ms + ENCODINGS_KEPT_MS);
         }
-        if slot.outbox.push(frame) == PushResult::Full {
+        // Whose answers are counted has to be asked exactly as often as the engine believes.
+        let is_counted =
+            slot.acks == Acks::Receipts && matches!(message, Outbound::SyncStep1 { .. });
+        let pushed = if is_counted {
+            slot.line.outbox.push_answer(frame)
+        } else {
+            slot.line.outbox.push(frame)
+        };
+        if pushed == PushResult::Full {
             overflows.entry(to).or_insert(missed);
         }
         self.unflushed.push(slot.clone());
@@ -178,8 +218,8 @@ impl Ready {
                 continue;
             }
             delivered += 1;
-            let frame = frames.get(slot.encode, message);
-            if slot.outbox.push(frame) == PushResult::Full {
+            let frame = frames.get(&slot.encoding, message);
+            if slot.line.outbox.push(frame) == PushResult::Full {
                 overflows.entry(*id).or_insert(Missed::Relay(relay));
             }
         }
@@ -200,7 +240,8 @@ impl Ready {
             let Some(slot) = self.slots.get(id) else {
                 continue;
             };
-            if slot.outbox.push(frames.get(slot.encode, message)) == PushResult::Full {
+            let frame = frames.get(&slot.encoding, message);
+            if slot.line.outbox.push(frame) == PushResult::Full {
                 overflows.entry(*id).or_insert(Missed::Relay(relay));
             }
             self.unflushed.push(slot.clone());

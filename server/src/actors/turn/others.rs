@@ -155,6 +155,10 @@ impl Ready {
     pub(super) fn hear_others(&mut self, now_ms: u64) -> Option<TurnEnd> {
         if let Some(mut heard) = self.cell.take_heard() {
             self.hear_presence(&mut heard, now_ms);
+            for payload in heard.stateless.drain(..) {
+                let input = Input::NodeStateless { payload };
+                self.replica.handle(now_ms, input, &mut self.effects);
+            }
             if !self.frozen
                 && let Some(end) = self.hear_log(heard, now_ms)
             {

@@ -184,18 +184,25 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, FrameError> {
     }
 }
 
-/// Appends one message as a complete, unmasked binary frame. As a function pointer it is the
-/// [`EncodeFrame`](crate::session::EncodeFrame) of a dialect's WebSocket door.
-pub(crate) fn encode_frame<D: Dialect>(message: &Outbound, into: &mut BytesMut) {
+/// Appends one message as a complete, unmasked binary frame; nothing when the dialect has no words
+/// for it. As a function pointer it is the [`EncodeFrame`](crate::session::EncodeFrame) of a
+/// dialect's WebSocket door.
+pub(crate) fn encode_frame<D: Dialect>(_: &[u8], message: &Outbound, into: &mut BytesMut) {
+    put_frame(into, |into| D::encode(message, into));
+}
+
+/// Appends a complete, unmasked binary frame with what `write` appends; nothing when that is nothing.
+pub(crate) fn put_frame(into: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
     let start = into.len();
     // The length decides the size of the head: guess the most common, and move if it was wrong.
     into.put_bytes(0, 2);
-    D::encode(message, into);
+    write(into);
     let length = into.len() - start - 2;
     let mut head = [0; 10];
     head[0] = FINAL_BIT | u8::from(OpCode::Binary);
     let head = match length {
-        0..126 => {
+        0 => return into.truncate(start),
+        1..126 => {
             head[1] = length as u8;
             &head[..2]
         }

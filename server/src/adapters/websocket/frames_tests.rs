@@ -1,6 +1,7 @@
 //! RFC 6455 vectors, fragmentation, bounds and bad framing.
 #![allow(clippy::unwrap_used)]
 
+use driftless_proto::name::{DocumentName, NameError};
 use driftless_proto::wire::{DecodeError, Message};
 
 use super::*;
@@ -189,6 +190,10 @@ impl Dialect for Plain {
     const NAME: &'static str = "plain";
     type Messages = std::iter::Empty<Result<Message, DecodeError>>;
 
+    fn document(rest: &str) -> Result<DocumentName, NameError> {
+        DocumentName::from_raw_path(rest)
+    }
+
     fn messages(_: Bytes) -> Self::Messages {
         std::iter::empty()
     }
@@ -203,7 +208,7 @@ impl Dialect for Plain {
 #[test]
 fn server_frames_have_the_shortest_head_that_fits() {
     let table: [(usize, &[u8]); 6] = [
-        (0, &[0x82, 0]),
+        (1, &[0x82, 1]),
         (125, &[0x82, 125]),
         (126, &[0x82, 126, 0, 126]),
         (65_535, &[0x82, 126, 0xff, 0xff]),
@@ -216,7 +221,7 @@ fn server_frames_have_the_shortest_head_that_fits() {
         let message = Outbound::Presence {
             entries: payload.clone().into(),
         };
-        encode_frame::<Plain>(&message, &mut frame);
+        encode_frame::<Plain>(&[], &message, &mut frame);
         let frame = &frame[6..];
         assert_eq!(&frame[..head.len()], head, "{length}");
         assert!(frame[head.len()..] == payload, "{length}");

@@ -1,46 +1,138 @@
-//! WebSocket doors: the upgrade, the framing and the pump, for any dialect that has one document
-//! per socket.
+//! WebSocket doors: the upgrade, the framing and the pump, whatever is said over them.
 //!
 //! ```text
-//!  upgrade.rs ─▶ socket.rs ─┬─ input.rs   bytes ─▶ frames.rs ─▶ Dialect::messages ─▶ SessionHandle
+//!  upgrade.rs ─▶ socket.rs ─┬─ input.rs   bytes ─▶ frames.rs ─▶ Conversation ─▶ SessionHandles
 //!   (checks,     (one task  ├─ writer.rs  Outbox ─▶ one vectored write
 //!    101)         a socket) └─ liveness.rs  keep-alives and deadlines
 //! ```
+//!
+//! A [`Conversation`] knows what frames mean: `single.rs` is the one of dialects with one document a
+//! socket; others are beside it in `adapters`.
 
 use std::sync::Arc;
+use std::task::Context;
 
 use bytes::{Bytes, BytesMut};
+use driftless_proto::engine::CloseReason;
+use driftless_proto::name::{DocumentName, NameError};
 use driftless_proto::wire::{DecodeError, Message, Outbound};
 use metrics::{Counter, counter};
 
 use self::liveness::Times;
 use super::AdapterOptions;
+use super::access::Opening;
 use crate::clock::Clock;
+use crate::error::Refusal;
 use crate::metrics::{BYTES_RECEIVED, BYTES_SENT, FRAMES_RECEIVED, FRAMES_SENT};
+use crate::outbox::LineId;
+use crate::session::SessionHandle;
 
 mod frames;
 mod input;
 mod liveness;
+mod single;
 mod socket;
 mod upgrade;
 mod writer;
 
-use self::frames::encode_frame;
+pub(super) use self::frames::{encode_frame, put_frame};
+pub(super) use self::single::Single;
 pub(super) use self::upgrade::{door, turn_away};
 
-/// A way to speak about one document in binary messages: two pure functions.
-pub trait Dialect: 'static {
+/// A way to speak about one document in binary messages: pure functions.
+pub trait Dialect: Send + Sync + 'static {
     /// Its name in logs and audit.
     const NAME: &'static str;
 
     /// The messages of one frame.
-    type Messages: Iterator<Item = Result<Message, DecodeError>> + 'static;
+    type Messages: Iterator<Item = Result<Message, DecodeError>> + Send + Unpin + 'static;
+
+    /// The document that a path names; `rest` is what stands behind the door's prefix.
+    fn document(rest: &str) -> Result<DocumentName, NameError>;
 
     /// Reads the messages of one frame; nothing may follow an error.
     fn messages(frame: Bytes) -> Self::Messages;
 
-    /// Appends one message, without transport framing.
+    /// Appends one message, without transport framing; nothing for what it has no words for.
     fn encode(message: &Outbound, into: &mut BytesMut);
+}
+
+/// How far the delivery of what was taken in got.
+#[derive(Debug)]
+pub(super) enum Delivered {
+    /// All of it; more can be taken in.
+    All,
+    /// A document has no room, or nobody knows yet who asks; the waker is called when that changes.
+    Paused,
+    /// The session is over and nothing can follow.
+    Ended,
+    /// The peer wants a pong with this payload.
+    Ping(Bytes),
+    /// The peer says goodbye.
+    Goodbye(Option<u16>),
+    /// What follows cannot be taken; everything before it was delivered.
+    Refused(Refusal),
+}
+
+/// What a conversation did, or wants, on its own account.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Nothing.
+    Nothing,
+    /// Something; there may be more.
+    Progress,
+    /// Its first session has come, so the socket should be served beside that document.
+    Move,
+    /// The connection has to end.
+    Close(Refusal),
+}
+
+/// What is said over one connection: what its frames mean and which documents they are for.
+///
+/// It runs in the socket's task and holds its sessions; dropping it ends them as not clean.
+pub(super) trait Conversation: Send + Unpin + Sized + 'static {
+    /// Its name in logs and audit.
+    const NAME: &'static str;
+
+    /// Begins; whatever is wrong is told by [`Self::work`].
+    fn begin(opening: Opening) -> Self;
+
+    /// The session whose document the socket should be beside; `None` while there is none.
+    fn home(&self) -> Option<&dyn SessionHandle>;
+
+    /// Whether anybody wants what the peer sends.
+    fn is_listening(&self) -> bool;
+
+    /// Takes one frame in, after [`Self::deliver`] said that all before it was delivered.
+    fn take(&mut self, frame: Bytes);
+
+    /// Gives documents what they have room for.
+    fn deliver(&mut self, cx: &mut Context<'_>) -> Delivered;
+
+    /// Does what is due by itself: answers that came, times that passed.
+    fn work(&mut self, cx: &mut Context<'_>, now_ms: u64) -> Work;
+
+    /// When [`Self::work`] has something to do by itself; `u64::MAX` for never.
+    fn deadline_ms(&self) -> u64;
+
+    /// All that was queued for these sessions is written.
+    fn drained(&mut self, lines: &[LineId]);
+
+    /// These sessions have to show again that they may be here.
+    fn recheck(&mut self, lines: &[LineId]);
+
+    /// A document has ended this session; appends what the peer is told. Whether the whole connection
+    /// has to end over it.
+    fn ended(&mut self, line: LineId, reason: CloseReason, into: &mut BytesMut) -> Option<Refusal>;
+
+    /// The peer left; `clean` when it said goodbye.
+    fn leave(&mut self, clean: bool);
+
+    /// Appends something that keeps the peer's silence watchdog calm; nothing where there is none.
+    fn keep_alive(&self, into: &mut BytesMut);
+
+    /// Appends what the peer is told before the connection ends; returns the close code.
+    fn farewell(&self, refusal: &Refusal, into: &mut BytesMut) -> u16;
 }
 
 /// What all sockets of a door have in common.
@@ -49,8 +141,6 @@ struct SocketContext {
     clock: Clock,
     times: Times,
     frame_bytes_max: usize,
-    /// The dialect's keep-alive as a complete frame.
-    keepalive: Bytes,
     received_bytes: Counter,
     received_frames: Counter,
     sent_bytes: Counter,
@@ -58,9 +148,7 @@ struct SocketContext {
 }
 
 impl SocketContext {
-    fn new<D: Dialect>(options: &AdapterOptions, clock: Clock) -> Arc<Self> {
-        let mut keepalive = BytesMut::new();
-        encode_frame::<D>(&Outbound::KeepAlive, &mut keepalive);
+    fn new(options: &AdapterOptions, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             clock,
             times: Times {
@@ -70,7 +158,6 @@ impl SocketContext {
                 close_timeout_ms: options.close_timeout_ms,
             },
             frame_bytes_max: options.frame_bytes_max,
-            keepalive: keepalive.freeze(),
             received_bytes: counter!(BYTES_RECEIVED),
             received_frames: counter!(FRAMES_RECEIVED),
             sent_bytes: counter!(BYTES_SENT),

@@ -12,26 +12,26 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_http::ws::OpCode;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use driftless_proto::engine::CloseReason;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::frames::control_frame;
-use super::input::{Delivered, Input};
+use super::input::Input;
 use super::liveness::{Due, Liveness, Situation};
 use super::writer::FrameWriter;
-use super::{Dialect, SocketContext};
+use super::{Conversation, Delivered, SocketContext, Work};
 use crate::adapters::Movable;
 use crate::adapters::connections::Connection;
-use crate::outbox::{Outbox, Taken};
-use crate::session::SessionHandle;
+use crate::outbox::{LineId, Outbox, Taken};
 
 /// Bytes of one read. Larger frames take several reads; a larger buffer would only cool the cache.
 const READ_BYTES_MAX: usize = 64 * 1024;
@@ -55,19 +55,30 @@ enum Phase {
     Over,
 }
 
-/// One upgraded connection. As a future it is done when the connection is.
-pub(super) struct Socket<I, D: Dialect> {
-    io: I,
+/// Why a socket is not polled any further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The connection is over.
+    Over,
+    /// It is to be served on the thread of its first document.
+    Move,
+}
+
+/// One upgraded connection. As a future it is done when the connection is, or wants to move.
+pub(super) struct Socket<I: Movable, C> {
+    /// `None` on its way from one thread to another.
+    io: Option<I>,
     context: Arc<SocketContext>,
-    input: Input<D>,
-    session: Option<Box<dyn SessionHandle>>,
+    input: Input,
+    conversation: C,
     outbox: Arc<Outbox>,
     writer: FrameWriter,
     /// The answer to the newest ping; an older one need not be answered (RFC 6455 section 5.5.3).
     pong: Option<Bytes>,
     liveness: Liveness,
     situation: Situation,
-    timer: Pin<Box<Sleep>>,
+    /// `None` before it is armed, and on the way between threads.
+    timer: Option<Pin<Box<Sleep>>>,
     armed_ms: u64,
     phase: Phase,
     /// The peer's close frame has come.
@@ -76,16 +87,17 @@ pub(super) struct Socket<I, D: Dialect> {
     _connection: Connection,
 }
 
-impl<I, D> Socket<I, D>
+impl<I, C> Socket<I, C>
 where
     I: Movable,
-    D: Dialect,
+    C: Conversation,
 {
     /// A socket on an accepted stream. `unsent` (the handshake's answer) goes out first, `unread`
     /// was read behind the handshake.
     pub(super) fn new(
         io: I,
         context: Arc<SocketContext>,
+        conversation: C,
         outbox: Arc<Outbox>,
         connection: Connection,
         unsent: Bytes,
@@ -98,9 +110,9 @@ where
         let mut writer = FrameWriter::default();
         writer.frames.push_back(unsent);
         Self {
-            io,
+            io: Some(io),
             input,
-            session: None,
+            conversation,
             outbox,
             writer,
             pong: None,
@@ -109,8 +121,7 @@ where
                 write_blocked: false,
                 read_paused: false,
             },
-            // Not polled before it is armed for real.
-            timer: Box::pin(sleep(Duration::ZERO)),
+            timer: None,
             armed_ms: u64::MAX,
             phase: Phase::Open,
             peer_said_goodbye: false,
@@ -119,24 +130,80 @@ where
         }
     }
 
-    /// Gives the socket the session its messages are for, on the thread that it stays on.
-    pub(super) fn attach(&mut self, session: Box<dyn SessionHandle>) {
-        self.session = Some(session);
-        if I::IS_PLAIN {
-            self.outbox.allow_direct_writes();
+    /// Serves a connection to its end: here, until it has a document, and then beside that.
+    pub(super) async fn serve(mut self) {
+        if self.conversation.home().is_none() && (&mut self).await == Outcome::Over {
+            return;
+        }
+        let Some(place) = self.conversation.home().map(|home| home.beside()) else {
+            return;
+        };
+        let Some(Ok(mut moving)) = self.io.take().map(|io| Moving::depart(io, &self.outbox)) else {
+            // A stream that cannot be moved is broken: it is closed here, and its sessions with it.
+            return;
+        };
+        self.timer = None;
+        self.armed_ms = u64::MAX;
+        place(Box::new(move || {
+            Box::pin(async move {
+                self.io = moving.arrive();
+                if let Some(io) = &self.io {
+                    self.outbox.set_stream(Some(io.as_raw_fd()));
+                    if I::IS_PLAIN {
+                        self.outbox.allow_direct_writes();
+                    }
+                    self.await;
+                }
+            })
+        }));
+    }
+}
+
+/// A stream between two threads, known to its outbox all the way.
+struct Moving<I: Movable> {
+    stream: Option<I::Moving>,
+    outbox: Arc<Outbox>,
+}
+
+impl<I: Movable> Moving<I> {
+    fn depart(io: I, outbox: &Arc<Outbox>) -> io::Result<Self> {
+        let stream = io.depart()?;
+        outbox.set_stream(Some(stream.as_raw_fd()));
+        Ok(Self {
+            stream: Some(stream),
+            outbox: outbox.clone(),
+        })
+    }
+
+    /// `None` when this thread cannot take it, which closes it.
+    fn arrive(&mut self) -> Option<I> {
+        self.outbox.set_stream(None);
+        I::arrive(self.stream.take()?).ok()
+    }
+}
+
+impl<I: Movable> Drop for Moving<I> {
+    fn drop(&mut self) {
+        if self.stream.is_some() {
+            self.outbox.set_stream(None);
         }
     }
 }
 
-impl<I, D> Socket<I, D>
+impl<I, C> Socket<I, C>
 where
-    I: AsyncRead + AsyncWrite + Unpin,
-    D: Dialect,
+    I: Movable,
+    C: Conversation,
 {
     /// One step of the incoming half; true when there may be another.
     fn poll_input(&mut self, cx: &mut Context<'_>, now_ms: u64) -> bool {
-        if let Some(session) = &mut self.session {
-            let delivered = self.input.deliver(&mut **session, cx);
+        if self.outbox.is_overfull() {
+            // The peer takes none of its answers: what it says next waits until it has.
+            self.situation.read_paused = true;
+            return false;
+        }
+        if self.conversation.is_listening() {
+            let delivered = self.input.deliver(&mut self.conversation, cx);
             self.situation.read_paused = matches!(delivered, Delivered::Paused);
             match delivered {
                 Delivered::All => {}
@@ -174,9 +241,9 @@ where
             Delivered::Ping(payload) => self.pong = Some(control_frame(OpCode::Pong, &payload)),
             Delivered::Goodbye(code) => self.answer_goodbye(code),
             Delivered::Refused(refusal) if self.phase == Phase::Open => self.refuse(&refusal),
-            Delivered::Refused(_) => self.session = None,
+            Delivered::Refused(_) => self.conversation.leave(false),
             Delivered::Ended => {
-                self.session = None;
+                self.conversation.leave(false);
                 // A session that ends gives its reason first; without one it was a fault.
                 self.outbox.close(CloseReason::Internal);
             }
@@ -184,11 +251,14 @@ where
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(io) = &mut self.io else {
+            return Poll::Ready(Ok(0));
+        };
         SCRATCH.with_borrow_mut(|scratch| {
             let mut read = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
-            // Without a session nobody wants the bytes; they are read to let the peer finish.
-            if self.session.is_some() {
+            ready!(Pin::new(io).poll_read(cx, &mut read))?;
+            // When nobody wants the bytes they are read to let the peer finish.
+            if self.conversation.is_listening() {
                 self.input.feed(read.filled());
             }
             Poll::Ready(Ok(read.filled().len()))
@@ -210,7 +280,10 @@ where
                 return progress;
             }
         }
-        match self.writer.poll_write(Pin::new(&mut self.io), cx) {
+        let Some(io) = &mut self.io else {
+            return false;
+        };
+        match self.writer.poll_write(Pin::new(io), cx) {
             Poll::Pending => {
                 self.situation.write_blocked = true;
                 self.outbox.unpark();
@@ -237,14 +310,20 @@ where
     fn poll_take(&mut self, cx: &mut Context<'_>) -> Option<bool> {
         match self.outbox.poll_take(cx, &mut self.writer.frames) {
             Poll::Ready(Taken::Frames) => None,
-            Poll::Ready(Taken::Drained) => {
-                if let Some(session) = &self.session {
-                    session.drained();
-                }
+            Poll::Ready(Taken::Drained(lines)) => {
+                self.conversation.drained(&lines);
+                Some(true)
+            }
+            Poll::Ready(Taken::Recheck(lines)) => {
+                self.conversation.recheck(&lines);
+                Some(true)
+            }
+            Poll::Ready(Taken::Ended(line, reason)) => {
+                self.end(line, reason);
                 Some(true)
             }
             Poll::Ready(Taken::Close(reason)) => {
-                // The session stays: what the peer sent before it reads the goodbye still counts.
+                // Sessions stay: what the peer sent before it reads the goodbye still counts.
                 self.close(&reason.into());
                 Some(true)
             }
@@ -264,10 +343,12 @@ where
                 return true;
             }
         };
+        let due_ms = due_ms.min(self.conversation.deadline_ms().max(now_ms));
         if due_ms < self.armed_ms {
             self.arm(now_ms, due_ms);
         }
-        if self.timer.as_mut().poll(cx).is_pending() {
+        let timer = self.timer.as_mut().map(|timer| timer.as_mut().poll(cx));
+        if timer.is_none_or(|timer| timer.is_pending()) {
             return false;
         }
         // It fired for a time that has moved on since.
@@ -278,13 +359,39 @@ where
     fn arm(&mut self, now_ms: u64, due_ms: u64) {
         self.armed_ms = due_ms;
         let wait = Duration::from_millis(due_ms.saturating_sub(now_ms));
-        self.timer.as_mut().reset(Instant::now() + wait);
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(Instant::now() + wait),
+            None => self.timer = Some(Box::pin(sleep(wait))),
+        }
+    }
+
+    /// Sends something that the peer's watchdog counts; a ping of the framing where there is nothing.
+    fn keep_alive(&mut self) {
+        let mut frame = BytesMut::new();
+        self.conversation.keep_alive(&mut frame);
+        let frame = match frame.is_empty() {
+            true => control_frame(OpCode::Ping, b""),
+            false => frame.freeze(),
+        };
+        self.writer.frames.push_back(frame);
+    }
+
+    /// A document has ended a session.
+    fn end(&mut self, line: LineId, reason: CloseReason) {
+        let mut told = BytesMut::new();
+        let refusal = self.conversation.ended(line, reason, &mut told);
+        if !told.is_empty() {
+            self.writer.frames.push_back(told.freeze());
+        }
+        if let Some(refusal) = refusal {
+            self.close(&refusal);
+        }
     }
 
     fn act(&mut self, due: Due) {
         match due {
             Due::At(_) => {}
-            Due::KeepAlive => self.writer.frames.push_back(self.context.keepalive.clone()),
+            Due::KeepAlive => self.keep_alive(),
             Due::Ping => {
                 self.liveness.pinged();
                 self.writer
@@ -302,24 +409,32 @@ where
     }
 }
 
-impl<I, D> Future for Socket<I, D>
+impl<I, C> Future for Socket<I, C>
 where
-    I: AsyncRead + AsyncWrite + Unpin,
-    D: Dialect,
-    Self: Unpin,
+    I: Movable,
+    C: Conversation,
 {
-    type Output = ();
+    type Output = Outcome;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         let socket = self.get_mut();
         if socket.outbox.is_severed() {
-            return Poll::Ready(());
+            return Poll::Ready(Outcome::Over);
         }
         if let Some(rest) = socket.outbox.take_rest() {
             socket.writer.frames.push_front(rest);
         }
         for _ in 0..TURNS_PER_WAKE {
             let now_ms = socket.context.clock.now_ms();
+            let worked = match socket.conversation.work(cx, now_ms) {
+                Work::Nothing => false,
+                Work::Progress => true,
+                Work::Move => return Poll::Ready(Outcome::Move),
+                Work::Close(refusal) => {
+                    socket.refuse(&refusal);
+                    true
+                }
+            };
             let read = socket.poll_input(cx, now_ms);
             let wrote = socket.phase != Phase::Over && socket.poll_output(cx, now_ms);
             socket
@@ -327,9 +442,9 @@ where
                 .received_frames
                 .increment(std::mem::take(&mut socket.input.frames));
             if socket.phase == Phase::Over {
-                return Poll::Ready(());
+                return Poll::Ready(Outcome::Over);
             }
-            if !(read || wrote || socket.poll_timer(cx, now_ms)) {
+            if !(worked || read || wrote || socket.poll_timer(cx, now_ms)) {
                 return Poll::Pending;
             }
         }
@@ -338,9 +453,9 @@ where
     }
 }
 
-impl<I, D: Dialect> Drop for Socket<I, D> {
-    /// However it ends, the document must not go on queueing; a session that is still here is
-    /// dropped, which detaches it as not clean. The stream is closed after this.
+impl<I: Movable, C> Drop for Socket<I, C> {
+    /// However it ends, documents must not go on queueing; sessions that are still here are dropped,
+    /// which detaches them as not clean. The stream is closed after this.
     fn drop(&mut self) {
         self.outbox.abandon();
         self.outbox.set_stream(None);

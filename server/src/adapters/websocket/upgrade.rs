@@ -7,7 +7,6 @@
 
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -20,35 +19,28 @@ use actix_http::header::{
 };
 use actix_http::{ConnectionType, Request, RequestHead, Response, StatusCode, ws};
 use bytes::Bytes;
-use driftless_proto::name::DocumentName;
 
 use super::socket::Socket;
-use super::{Dialect, SocketContext, encode_frame};
+use super::{Conversation, SocketContext};
+use crate::adapters::access::Opening;
 use crate::adapters::connections::{Connection, TooMany};
 use crate::adapters::http::set_plain_text;
-use crate::adapters::{Door, Edge, Movable, Running, origin};
-use crate::error::Refusal;
+use crate::adapters::{Door, Edge, Matches, Movable, Running, credentials, origin};
 use crate::metrics;
 use crate::outbox::Outbox;
-use crate::session::{AttachRequest, SessionHandle};
-use crate::store::Origin;
 
 /// Seconds after which a client that was turned away for want of room may try again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-/// A door at which this dialect is spoken; the document's name is the raw path behind the prefix.
-///
-/// The socket's task runs on the thread of its document; a peer that is refused stays on the thread
-/// that accepted it.
-pub(in crate::adapters) fn door<I, D>(path_prefix: &'static str, edge: &Arc<Edge>) -> Door<I>
+/// A door at which conversations of this kind are held.
+pub(in crate::adapters) fn door<I, C>(matches: Matches, edge: &Arc<Edge>) -> Door<I>
 where
     I: Movable,
-    D: Dialect + Unpin,
-    D::Messages: Unpin,
+    C: Conversation,
 {
     let edge = edge.clone();
-    let context = SocketContext::new::<D>(&edge.options, edge.clock);
-    let upgrade = move |request: &Request, framed: Framed<I, Codec>| -> Running {
+    let context = SocketContext::new(&edge.options, edge.clock);
+    let upgrade = move |request: &Request, framed: Framed<I, Codec>, rest: &str| -> Running {
         let head = request.head();
         let (connection, outbox, response) = match prepare(&edge, head) {
             Ok(prepared) => prepared,
@@ -58,42 +50,29 @@ where
             // Only an answer that cannot be encoded comes here: there is nothing to tell the peer.
             return Box::pin(async {});
         };
-        let raw_name = head
-            .uri
-            .path()
-            .strip_prefix(path_prefix)
-            .unwrap_or_default();
-        let attached = attach::<D>(&edge, head, raw_name, outbox.clone());
+        let conversation = C::begin(Opening {
+            edge: edge.clone(),
+            outbox: outbox.clone(),
+            peer: head.peer_addr,
+            door: C::NAME,
+            rest: rest.to_owned(),
+            token: credentials::token(head),
+        });
         let Stream { io, unsent, unread } = stream;
         let context = context.clone();
-        match attached {
-            Err(refusal) => {
-                let mut socket =
-                    Socket::<I, D>::new(io, context, outbox, connection, unsent, &unread);
-                socket.refuse(&refusal);
-                Box::pin(socket)
-            }
-            Ok(session) => {
-                // A stream that cannot be moved is broken: it is closed here, and the session with
-                // it.
-                if let Ok(mut moving) = Moving::depart(io, &outbox) {
-                    session.serve_beside(Box::new(move |session| {
-                        let Some(io) = moving.arrive() else {
-                            return Box::pin(async {});
-                        };
-                        let mut socket =
-                            Socket::<I, D>::new(io, context, outbox, connection, unsent, &unread);
-                        socket.attach(session);
-                        Box::pin(socket)
-                    }));
-                }
-                Box::pin(async {})
-            }
-        }
+        let socket = Socket::<I, C>::new(
+            io,
+            context,
+            conversation,
+            outbox,
+            connection,
+            unsent,
+            &unread,
+        );
+        Box::pin(socket.serve())
     };
     Door {
-        path_prefix,
-        dialect: D::NAME,
+        matches,
         upgrade: Box::new(upgrade),
     }
 }
@@ -122,7 +101,7 @@ type Prepared = (Connection, Arc<Outbox>, Response<()>);
 /// Checks everything about the connection, in the order of cost, and counts it in.
 fn prepare(edge: &Edge, head: &RequestHead) -> Result<Prepared, Answer> {
     let mut response = ws::handshake(head).map_err(Answer::bad_handshake)?;
-    if let Some(protocol) = first_protocol(head) {
+    if let Some(protocol) = credentials::chosen_protocol(head) {
         response.insert_header((SEC_WEBSOCKET_PROTOCOL, protocol));
     }
     let header = |name: HeaderName| head.headers().get(name).map(|value| value.to_str());
@@ -137,45 +116,9 @@ fn prepare(edge: &Edge, head: &RequestHead) -> Result<Prepared, Answer> {
     Ok((connection, outbox, response))
 }
 
-/// The first subprotocol on offer. Browsers give up when they offered some and none is chosen, and
-/// the reference server chooses the first; no dialect here depends on it.
-fn first_protocol(head: &RequestHead) -> Option<HeaderValue> {
-    let offered = head.headers().get(SEC_WEBSOCKET_PROTOCOL)?.as_bytes();
-    let first = offered.split(|&byte| byte == b',').next()?.trim_ascii();
-    if first.is_empty() {
-        None
-    } else {
-        HeaderValue::from_bytes(first).ok()
-    }
-}
-
 fn address(head: &RequestHead) -> IpAddr {
     head.peer_addr
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
-}
-
-/// Finds the document and joins it.
-fn attach<D: Dialect>(
-    edge: &Edge,
-    head: &RequestHead,
-    raw_name: &str,
-    outbox: Arc<Outbox>,
-) -> Result<Box<dyn SessionHandle>, Refusal> {
-    let document = DocumentName::from_raw_path(raw_name)?;
-    let peer = head
-        .peer_addr
-        .map_or(String::new(), |peer| peer.to_string());
-    let origin = Origin {
-        identity: None,
-        door: format!("{} {peer}", D::NAME),
-    };
-    let request = AttachRequest {
-        document,
-        encode: encode_frame::<D>,
-        outbox,
-        origin,
-    };
-    Ok(edge.documents.attach(request)?)
 }
 
 /// A stream that HTTP has let go of.
@@ -198,37 +141,6 @@ where
         unsent: parts.write_buf.freeze(),
         unread: parts.read_buf.freeze(),
     })
-}
-
-/// A stream between two threads, known to its outbox all the way.
-struct Moving<I: Movable> {
-    stream: Option<I::Moving>,
-    outbox: Arc<Outbox>,
-}
-
-impl<I: Movable> Moving<I> {
-    fn depart(io: I, outbox: &Arc<Outbox>) -> std::io::Result<Self> {
-        let stream = io.depart()?;
-        outbox.set_stream(Some(stream.as_raw_fd()));
-        Ok(Self {
-            stream: Some(stream),
-            outbox: outbox.clone(),
-        })
-    }
-
-    /// `None` when this thread cannot take it, which closes it.
-    fn arrive(&mut self) -> Option<I> {
-        self.outbox.set_stream(None);
-        I::arrive(self.stream.take()?).ok()
-    }
-}
-
-impl<I: Movable> Drop for Moving<I> {
-    fn drop(&mut self) {
-        if self.stream.is_some() {
-            self.outbox.set_stream(None);
-        }
-    }
 }
 
 /// An answer by HTTP instead of an upgrade.

@@ -4,41 +4,42 @@ use std::pin::Pin;
 use std::task::Context;
 
 use bytes::BytesMut;
-use driftless_proto::wire::Outbound;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Phase, Socket};
-use crate::adapters::websocket::Dialect;
-use crate::adapters::websocket::frames::{close_frame, encode_frame};
+use crate::adapters::Movable;
+use crate::adapters::websocket::Conversation;
+use crate::adapters::websocket::frames::close_frame;
 use crate::error::Refusal;
 use crate::metrics;
 
 /// RFC 6455 section 7.4.1: a normal goodbye.
 const NORMAL_CODE: u16 = 1000;
 
-impl<I, D> Socket<I, D>
+impl<I, C> Socket<I, C>
 where
-    I: AsyncRead + AsyncWrite + Unpin,
-    D: Dialect,
+    I: Movable,
+    C: Conversation,
 {
     /// Refuses the peer: tells it why, in its dialect and in the close frame.
     pub(in crate::adapters::websocket) fn refuse(&mut self, refusal: &Refusal) {
-        self.session = None;
+        self.conversation.leave(false);
         self.outbox.abandon();
         self.close(refusal);
     }
 
     pub(super) fn close(&mut self, refusal: &Refusal) {
-        if refusal.is_final() {
-            let mut denied = BytesMut::new();
-            let reason = refusal.text.clone().into_owned();
-            encode_frame::<D>(&Outbound::Denied { reason }, &mut denied);
-            self.writer.frames.push_back(denied.freeze());
+        if self.phase != Phase::Open {
+            return;
         }
-        self.begin_closing("server", Some(refusal.close_code));
+        let mut told = BytesMut::new();
+        let close_code = self.conversation.farewell(refusal, &mut told);
+        if !told.is_empty() {
+            self.writer.frames.push_back(told.freeze());
+        }
+        self.begin_closing("server", Some(close_code));
         self.writer
             .frames
-            .push_back(close_frame(refusal.close_code, &refusal.text));
+            .push_back(close_frame(close_code, &refusal.text));
     }
 
     pub(super) fn begin_closing(&mut self, by: &'static str, code: Option<u16>) {
@@ -49,9 +50,7 @@ where
 
     pub(super) fn answer_goodbye(&mut self, code: Option<u16>) {
         self.peer_said_goodbye = true;
-        if let Some(session) = self.session.take() {
-            session.detach(true);
-        }
+        self.conversation.leave(true);
         if self.phase == Phase::Open {
             self.outbox.abandon();
             self.begin_closing("peer", None);
@@ -75,7 +74,11 @@ where
     /// Ends our side of the stream once everything is said.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> bool {
         if self.phase == Phase::Closing {
-            if Pin::new(&mut self.io).poll_shutdown(cx).is_pending() {
+            let shut = self
+                .io
+                .as_mut()
+                .map(|io| Pin::new(io).poll_shutdown(cx).is_pending());
+            if shut == Some(true) {
                 return false;
             }
             self.phase = Phase::Shut;

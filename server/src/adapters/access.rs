@@ -1,0 +1,228 @@
+//! A session's right to be there: asked for, watched while it lasts, shown again.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use driftless_proto::engine::{CloseReason, Rights};
+use driftless_proto::name::DocumentName;
+
+use super::Edge;
+use crate::auth::{Denial, Grant, Question, Right, Token};
+use crate::metrics;
+use crate::outbox::Outbox;
+use crate::session::{Holder, SessionHandle};
+use crate::store::Origin;
+
+/// An answer that is on its way.
+pub(super) type Deciding = Pin<Box<dyn Future<Output = Result<Grant, Denial>> + Send>>;
+
+/// What a connection brings with it.
+pub(super) struct Opening {
+    pub(super) edge: Arc<Edge>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) peer: Option<SocketAddr>,
+    /// The dialect's name.
+    pub(super) door: &'static str,
+    /// What stands behind the door's prefix in the path.
+    pub(super) rest: String,
+    /// The token that came with the request, if one did.
+    pub(super) token: Result<Option<Token>, Denial>,
+}
+
+impl Opening {
+    /// Asks whether this peer may use a document; anew: whatever was answered lately.
+    pub(super) fn decide(
+        &self,
+        document: &DocumentName,
+        token: Option<Token>,
+        is_anew: bool,
+    ) -> Deciding {
+        let authority = self.edge.authority.clone();
+        let door = self.door;
+        let question = Question {
+            document: document.clone(),
+            token,
+            address: self.address(),
+            door,
+        };
+        Box::pin(async move {
+            let decided = match is_anew {
+                true => authority.decide_anew(&question).await,
+                false => authority.decide(&question).await,
+            };
+            let decided = decided.and_then(|grant| match grant.right {
+                Right::None => Err(Denial::NoRight),
+                _ => Ok(grant),
+            });
+            let outcome = decided
+                .as_ref()
+                .map_or_else(|denial| denial.label(), |_| "granted");
+            metrics::access_answered(door, outcome);
+            decided
+        })
+    }
+
+    /// Whose changes a session's will be.
+    pub(super) fn origin(&self, grant: &Grant) -> Origin {
+        let peer = self.peer.map_or(String::new(), |peer| peer.to_string());
+        Origin {
+            identity: grant.subject.as_deref().map(str::to_owned),
+            door: format!("{} {peer}", self.door),
+        }
+    }
+
+    fn address(&self) -> IpAddr {
+        self.peer
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
+    }
+}
+
+/// What is due for a session because its access does not last for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing yet.
+    Nothing,
+    /// The peer is to be warned.
+    Warning {
+        /// Seconds that are left.
+        seconds: u64,
+    },
+    /// Access has ended.
+    Expired,
+}
+
+/// What becomes of a session whose access has expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnExpiry {
+    /// It ends.
+    End,
+    /// It may only read from then on.
+    Read,
+}
+
+impl OnExpiry {
+    /// Does so to a session that had these rights.
+    pub(super) fn perform(self, session: &dyn SessionHandle, rights: Rights) {
+        metrics::access_changed("expired");
+        match self {
+            Self::End => session.end(CloseReason::Unauthenticated),
+            Self::Read => session.set_rights(rights.min(Rights::Read)),
+        }
+    }
+}
+
+/// The access of one session, with what it was granted for.
+#[derive(Debug)]
+pub(super) struct Permit {
+    pub(super) grant: Grant,
+    /// What the peer showed, to be judged again.
+    pub(super) token: Option<Token>,
+    /// By the monotonic clock; `u64::MAX` for never.
+    expires_ms: u64,
+    /// When the peer is warned; `u64::MAX` once it was.
+    warns_ms: u64,
+}
+
+impl Permit {
+    /// From `now_ms` on, which is `wall_ms` by the wall clock; the peer is warned so long before.
+    pub(super) fn new(
+        grant: Grant,
+        token: Option<Token>,
+        (now_ms, wall_ms): (u64, u64),
+        warning_ms: u64,
+    ) -> Self {
+        let expires_ms = grant.expires_at_ms.map_or(u64::MAX, |at_ms| {
+            now_ms.saturating_add(at_ms.saturating_sub(wall_ms))
+        });
+        let warns_ms = match expires_ms {
+            u64::MAX => u64::MAX,
+            expires_ms => expires_ms.saturating_sub(warning_ms).max(now_ms),
+        };
+        Self {
+            grant,
+            token,
+            expires_ms,
+            warns_ms,
+        }
+    }
+
+    /// What a document allows.
+    pub(super) fn rights(&self) -> Rights {
+        match self.grant.right {
+            Right::None | Right::Read => Rights::Read,
+            Right::Comment => Rights::Comment,
+            Right::Write | Right::Admin => Rights::Write,
+        }
+    }
+
+    /// Whose session it is.
+    pub(super) fn holder(&self) -> Holder {
+        Holder {
+            subject: self.grant.subject.clone(),
+            token_id: self.grant.token_id.clone(),
+            issued_at_ms: self.grant.issued_at_ms,
+        }
+    }
+
+    /// When something is due.
+    pub(super) fn deadline_ms(&self) -> u64 {
+        self.expires_ms.min(self.warns_ms)
+    }
+
+    /// What is due now. Each is said once.
+    pub(super) fn take_due(&mut self, now_ms: u64) -> Due {
+        if now_ms >= self.expires_ms {
+            (self.expires_ms, self.warns_ms) = (u64::MAX, u64::MAX);
+            return Due::Expired;
+        }
+        if now_ms >= self.warns_ms {
+            self.warns_ms = u64::MAX;
+            let seconds = (self.expires_ms - now_ms).div_ceil(1_000);
+            return Due::Warning { seconds };
+        }
+        Due::Nothing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(expires_at_ms: Option<u64>) -> Grant {
+        Grant {
+            subject: None,
+            token_id: None,
+            issued_at_ms: None,
+            right: Right::Write,
+            may_relay: false,
+            expires_at_ms,
+        }
+    }
+
+    #[test]
+    fn a_session_is_warned_once_and_ends_once() {
+        let mut permit = Permit::new(grant(Some(1_000_060)), None, (5, 1_000_000), 20);
+        assert_eq!(permit.deadline_ms(), 45);
+        assert_eq!(permit.take_due(44), Due::Nothing);
+        assert_eq!(permit.take_due(45), Due::Warning { seconds: 1 });
+        assert_eq!(permit.take_due(46), Due::Nothing);
+        assert_eq!(permit.deadline_ms(), 65);
+        assert_eq!(permit.take_due(65), Due::Expired);
+        assert_eq!(permit.deadline_ms(), u64::MAX);
+        assert_eq!(permit.take_due(u64::MAX - 1), Due::Nothing);
+    }
+
+    #[test]
+    fn what_is_granted_without_an_end_never_ends() {
+        let mut permit = Permit::new(grant(None), None, (5, 1_000_000), 20);
+        assert_eq!(permit.deadline_ms(), u64::MAX);
+        assert_eq!(permit.take_due(u64::MAX - 1), Due::Nothing);
+    }
+
+    #[test]
+    fn what_expires_within_the_warning_is_warned_of_at_once() {
+        let mut permit = Permit::new(grant(Some(1_000_060)), None, (5, 1_000_000), 30_000);
+        assert_eq!(permit.take_due(5), Due::Warning { seconds: 1 });
+    }
+}

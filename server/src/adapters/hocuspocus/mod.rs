@@ -1,0 +1,327 @@
+//! The Hocuspocus door: `/hocuspocus`, for providers 2, 3 and 4, many documents over one socket.
+//!
+//! ```text
+//!  frame ─▶ address ─▶ Channel ─┬─ waits for a token, or for the answer to one: frames queue
+//!                               ├─ open: frames go to its session
+//!                               └─ refused: frames are dropped until the next token
+//! ```
+//!
+//! Source of protocol facts: `proto/src/wire/hocuspocus.rs`, and for the order of what is said
+//! `ClientConnection.ts` and `Connection.ts` of @hocuspocus/server 4.7.0.
+
+use std::collections::{HashMap, VecDeque};
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use driftless_proto::engine::CloseReason;
+use driftless_proto::wire::hocuspocus::{self as wire, Incoming, Said};
+use driftless_proto::wire::{Message, Outbound};
+use futures_util::stream::{FuturesUnordered, Stream};
+
+use self::channel::{Channel, Stage};
+use super::access::{Deciding, Opening};
+use super::websocket::{Conversation, Delivered, Work, put_frame};
+use crate::auth::{Denial, Grant};
+use crate::error::Refusal;
+use crate::metrics;
+use crate::outbox::LineId;
+use crate::session::{Ended, ReceiveError, SessionHandle};
+
+mod channel;
+mod codes;
+mod steps;
+
+/// Where the door is.
+pub(super) const PATH: &str = "/hocuspocus";
+
+/// What a queued message costs besides its payload, so that tiny ones are bounded too.
+const QUEUED_OVERHEAD_BYTES: usize = 64;
+
+/// Questions about access that may be under way for one connection; what comes next is not read until
+/// some are answered.
+const DECIDING_MAX: usize = 64;
+
+/// The path at this door, if it is one: what is behind it has no meaning here.
+pub(super) fn matches(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix(PATH)?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+/// Every path: for clients whose URL cannot be changed.
+pub(super) fn matches_all(path: &str) -> Option<&str> {
+    Some(path)
+}
+
+/// An answer and the channel it is for.
+type Answered = (LineId, Result<Grant, Denial>);
+
+/// What is said over one socket.
+pub(super) struct Hocuspocus {
+    opening: Opening,
+    channels: HashMap<LineId, Channel>,
+    by_address: HashMap<Bytes, LineId>,
+    next_line: LineId,
+    /// The first session; the socket is beside its document.
+    home: Option<LineId>,
+    /// A session was opened once: the connection has proved itself.
+    is_proved: bool,
+    /// A session came that the socket is not beside yet, and it is beside none.
+    wants_move: bool,
+    /// A provider of version 4 or later said so: it knows pings and closed documents.
+    is_modern: bool,
+    deciding: FuturesUnordered<Tagged>,
+    /// Messages on their way to their documents, in order; those of a channel that was just opened,
+    /// and those of the frame that was taken last.
+    under_way: VecDeque<(LineId, Message)>,
+    /// Bytes that wait in channels that are not open.
+    waiting_bytes: usize,
+    /// What the connection has to end for.
+    refusal: Option<Refusal>,
+    /// When the first session has to be open; `u64::MAX` once one was.
+    proves_by_ms: u64,
+    deadline_ms: u64,
+    is_over: bool,
+}
+
+/// A decision that remembers whom it is for.
+struct Tagged {
+    line: LineId,
+    /// Counts the questions of a channel: a later token makes an earlier answer void.
+    number: u64,
+    answer: Deciding,
+}
+
+impl Future for Tagged {
+    type Output = (u64, Answered);
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (number, line) = (self.number, self.line);
+        self.answer
+            .as_mut()
+            .poll(cx)
+            .map(|decided| (number, (line, decided)))
+    }
+}
+
+impl Hocuspocus {
+    /// Says something to the peer, behind all that was said before.
+    fn say(&self, write: impl FnOnce(&mut BytesMut)) {
+        let mut frame = BytesMut::new();
+        put_frame(&mut frame, write);
+        // Once the socket closes nobody hears it.
+        let _ = self.opening.outbox.push_answer(frame.freeze());
+    }
+
+    fn close(&mut self, reason: CloseReason, text: &'static str) {
+        self.refusal.get_or_insert(Refusal {
+            text: text.into(),
+            ..reason.into()
+        });
+    }
+
+    fn poll_decisions(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        while let Poll::Ready(Some((number, (line, decided)))) =
+            std::pin::Pin::new(&mut self.deciding).poll_next(cx)
+        {
+            progress = true;
+            self.decided(line, number, decided);
+        }
+        progress
+    }
+
+    /// Delivers one message; `Some` when no other can be before something happens.
+    fn deliver_one(
+        &mut self,
+        line: LineId,
+        message: Message,
+        cx: &mut Context<'_>,
+    ) -> Option<Delivered> {
+        let channel = self.channels.get_mut(&line)?;
+        let Stage::Open { session, .. } = &mut channel.stage else {
+            return None;
+        };
+        match session.try_receive(message) {
+            Ok(()) | Err(ReceiveError::Ended) => None,
+            Err(ReceiveError::Full(message)) => {
+                let room = session.poll_room(cx);
+                if let Poll::Ready(Err(Ended)) = room {
+                    return None;
+                }
+                self.under_way.push_front((line, message));
+                room.is_pending().then_some(Delivered::Paused)
+            }
+        }
+    }
+}
+
+impl Conversation for Hocuspocus {
+    const NAME: &'static str = "hocuspocus";
+
+    fn begin(opening: Opening) -> Self {
+        let edge = &opening.edge;
+        let proves_by_ms = edge.clock.now_ms() + edge.options.unauthenticated_timeout_ms;
+        let refusal = opening.token.as_ref().err().map(|denial| {
+            metrics::access_answered(Self::NAME, denial.label());
+            Refusal::from(*denial)
+        });
+        Self {
+            opening,
+            channels: HashMap::new(),
+            by_address: HashMap::new(),
+            next_line: 0,
+            home: None,
+            is_proved: false,
+            wants_move: false,
+            is_modern: false,
+            deciding: FuturesUnordered::new(),
+            under_way: VecDeque::new(),
+            waiting_bytes: 0,
+            refusal,
+            proves_by_ms,
+            deadline_ms: proves_by_ms,
+            is_over: false,
+        }
+    }
+
+    fn home(&self) -> Option<&dyn SessionHandle> {
+        match &self.channels.get(&self.home?)?.stage {
+            Stage::Open { session, .. } => Some(&**session),
+            _ => None,
+        }
+    }
+
+    fn is_listening(&self) -> bool {
+        !self.is_over
+    }
+
+    fn take(&mut self, frame: Bytes) {
+        match wire::read(frame) {
+            Ok(Incoming::Ping) => self.say(wire::put_pong),
+            Ok(Incoming::Pong) => {}
+            Ok(Incoming::Addressed { address, said }) => match said {
+                Said::Token {
+                    token,
+                    provider_version,
+                } => {
+                    self.is_modern |= provider_version.is_some();
+                    self.receive_token(&address, &token);
+                }
+                Said::Close => self.receive_close(&address),
+                Said::Message(message) => self.receive(&address, message),
+            },
+            Err(error) => {
+                self.refusal.get_or_insert(Refusal {
+                    text: error.to_string().into(),
+                    ..CloseReason::Malformed.into()
+                });
+            }
+        }
+    }
+
+    fn deliver(&mut self, cx: &mut Context<'_>) -> Delivered {
+        // Answers that are ready now open channels before the frames behind them are looked at.
+        self.poll_decisions(cx);
+        while let Some((line, message)) = self.under_way.pop_front() {
+            if let Some(stop) = self.deliver_one(line, message, cx) {
+                return stop;
+            }
+        }
+        match self.refusal.take() {
+            Some(refusal) => Delivered::Refused(refusal),
+            // What follows is read once the socket is where it stays, and some answers have come.
+            None if self.wants_move || self.deciding.len() >= DECIDING_MAX => Delivered::Paused,
+            None => Delivered::All,
+        }
+    }
+
+    fn work(&mut self, cx: &mut Context<'_>, now_ms: u64) -> Work {
+        if self.is_over {
+            return Work::Nothing;
+        }
+        let mut progress = self.poll_decisions(cx);
+        if now_ms >= self.deadline_ms {
+            progress |= self.watch(now_ms);
+        }
+        if let Some(refusal) = self.refusal.take() {
+            return Work::Close(refusal);
+        }
+        if std::mem::take(&mut self.wants_move) {
+            return Work::Move;
+        }
+        match progress {
+            true => Work::Progress,
+            false => Work::Nothing,
+        }
+    }
+
+    fn deadline_ms(&self) -> u64 {
+        self.deadline_ms
+    }
+
+    fn drained(&mut self, lines: &[LineId]) {
+        for line in lines {
+            if let Some(Stage::Open { session, .. }) = self.stage(*line) {
+                session.drained();
+            }
+        }
+    }
+
+    fn recheck(&mut self, lines: &[LineId]) {
+        for line in lines {
+            self.recheck_channel(*line);
+        }
+    }
+
+    fn ended(&mut self, line: LineId, reason: CloseReason, into: &mut BytesMut) -> Option<Refusal> {
+        self.session_ended(line, reason, into)
+    }
+
+    fn leave(&mut self, clean: bool) {
+        self.is_over = true;
+        self.deadline_ms = u64::MAX;
+        self.by_address.clear();
+        self.under_way.clear();
+        self.deciding.clear();
+        for (_, channel) in self.channels.drain() {
+            if let Stage::Open { session, .. } = channel.stage
+                && clean
+            {
+                session.detach(true);
+            }
+        }
+    }
+
+    fn keep_alive(&self, into: &mut BytesMut) {
+        if self.is_modern {
+            return put_frame(into, wire::put_ping);
+        }
+        let open = self.channels.values().find(|channel| channel.is_open());
+        if let Some(channel) = open {
+            let address = &channel.address;
+            put_frame(into, |into| {
+                wire::encode(address, &Outbound::KeepAlive, into)
+            });
+        }
+    }
+
+    fn farewell(&self, refusal: &Refusal, _: &mut BytesMut) -> u16 {
+        codes::close_code(refusal)
+    }
+}
+
+/// Writes a message to one session as frames; receipts one frame each.
+fn write_frames(address: &[u8], message: &Outbound, into: &mut BytesMut) {
+    let start = into.len();
+    put_frame(into, |into| wire::encode(address, message, into));
+    if let Outbound::Receipts { count, .. } = message {
+        let frame = start..into.len();
+        for _ in 1..*count {
+            let bytes = Bytes::copy_from_slice(&into[frame.clone()]);
+            into.extend_from_slice(&bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

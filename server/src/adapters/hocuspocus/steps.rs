@@ -1,0 +1,385 @@
+//! What each thing that happens does to a channel: tokens, answers, messages, ends.
+
+use bytes::{Bytes, BytesMut};
+use driftless_proto::engine::{Access, Acks, CloseReason, Rights};
+use driftless_proto::name::DocumentName;
+use driftless_proto::wire::hocuspocus as wire;
+use driftless_proto::wire::{Message, Notice};
+
+use super::channel::{Channel, Stage, waiting};
+use super::{Hocuspocus, QUEUED_OVERHEAD_BYTES, Tagged, codes, write_frames};
+use crate::adapters::access::{Due, Permit};
+use crate::adapters::websocket::{Conversation, put_frame};
+use crate::auth::{Denial, Grant, Token};
+use crate::error::{Refusal, reason_of};
+use crate::metrics;
+use crate::outbox::{Line, LineId};
+use crate::session::{AttachRequest, Encoding};
+
+/// The longest session id behind a document's name; providers use eleven characters.
+const SESSION_ID_BYTES_MAX: usize = 128;
+
+impl Hocuspocus {
+    pub(super) fn stage(&self, line: LineId) -> Option<&Stage> {
+        self.channels.get(&line).map(|channel| &channel.stage)
+    }
+
+    /// The peer shows a token: for a new document, after a refusal, or a fresh one for an open one.
+    pub(super) fn receive_token(&mut self, address: &Bytes, token: &[u8]) {
+        let Some(line) = self.line(address) else {
+            return;
+        };
+        match Token::from_bytes(token) {
+            // Providers 3 and 4 always send the field; what came with the request counts then.
+            Ok(_) if token.is_empty() => {
+                let token = self.opening.token.clone().ok().flatten();
+                self.ask(line, token, false);
+            }
+            Ok(token) => self.ask(line, Some(token), false),
+            Err(denial) => {
+                metrics::access_answered(Self::NAME, denial.label());
+                self.deny(line, denial);
+            }
+        }
+    }
+
+    /// A message for a document.
+    pub(super) fn receive(&mut self, address: &Bytes, message: Message) {
+        let Some(line) = self.line(address) else {
+            return;
+        };
+        let Some(channel) = self.channels.get_mut(&line) else {
+            return;
+        };
+        match &mut channel.stage {
+            Stage::Open { .. } => self.under_way.push_back((line, message)),
+            Stage::Refused => {}
+            Stage::Waiting {
+                queue,
+                queued_bytes,
+                ..
+            } => {
+                let bytes = payload_bytes(&message) + QUEUED_OVERHEAD_BYTES;
+                queue.push_back(message);
+                *queued_bytes += bytes;
+                self.waiting_bytes += bytes;
+                let is_first = queue.len() == 1 && !channel.is_asking;
+                let options = &self.opening.edge.options;
+                if self.waiting_bytes > options.unauthenticated_bytes_max {
+                    metrics::refused("unauthenticated_bytes");
+                    return self.close(
+                        CloseReason::TooMuch,
+                        "too much was sent before the token (setting unauthenticated_bytes_max)",
+                    );
+                }
+                let has_token = matches!(self.opening.token, Ok(Some(_)));
+                if is_first && (has_token || self.opening.edge.authority.is_open()) {
+                    // Provider 2 sends a token only if it has one.
+                    let token = self.opening.token.clone().ok().flatten();
+                    self.ask(line, token, false);
+                }
+            }
+        }
+    }
+
+    /// The peer is done with a document; the connection stays.
+    pub(super) fn receive_close(&mut self, address: &Bytes) {
+        let Some(line) = self.by_address.remove(address) else {
+            return;
+        };
+        // All it said before was delivered before this frame was taken.
+        self.forget(line, true);
+    }
+
+    /// Forgets a channel, whose session ends.
+    pub(super) fn forget(&mut self, line: LineId, clean: bool) {
+        let Some(channel) = self.channels.remove(&line) else {
+            return;
+        };
+        match channel.stage {
+            Stage::Open { session, .. } if clean => session.detach(true),
+            Stage::Waiting { queued_bytes, .. } => self.waiting_bytes -= queued_bytes,
+            Stage::Open { .. } | Stage::Refused => {}
+        }
+    }
+
+    /// The channel of an address, a new one if need be; `None` when there can be none.
+    fn line(&mut self, address: &Bytes) -> Option<LineId> {
+        if let Some(line) = self.by_address.get(address) {
+            return Some(*line);
+        }
+        let options = &self.opening.edge.options;
+        if self.channels.len() >= options.documents_per_connection_max {
+            metrics::refused("documents_per_connection");
+            self.close(
+                CloseReason::TooMuch,
+                "too many documents over one connection (setting documents_per_connection_max)",
+            );
+            return None;
+        }
+        let text = std::str::from_utf8(address).unwrap_or_default();
+        let (name, session) = wire::split_address(text);
+        let is_long = session.is_some_and(|session| session.len() > SESSION_ID_BYTES_MAX);
+        let document = match DocumentName::new(name) {
+            Ok(document) if !is_long => document,
+            _ => {
+                self.close(
+                    CloseReason::Malformed,
+                    "a document name has 1 to 512 bytes, a session id at most 128",
+                );
+                return None;
+            }
+        };
+        // A copy, so that the frame it came in can go.
+        let address = Bytes::copy_from_slice(address);
+        let edge = &self.opening.edge;
+        let by_ms = edge.clock.now_ms() + options.unauthenticated_timeout_ms;
+        let line = self.next_line;
+        self.next_line = self.next_line.wrapping_add(1);
+        self.by_address.insert(address.clone(), line);
+        let channel = Channel::new(address, document, by_ms);
+        self.deadline_ms = self.deadline_ms.min(by_ms);
+        self.channels.insert(line, channel);
+        Some(line)
+    }
+
+    /// Asks whether the peer may use the channel's document.
+    fn ask(&mut self, line: LineId, token: Option<Token>, is_anew: bool) {
+        let edge = &self.opening.edge;
+        let by_ms = edge.clock.now_ms() + edge.options.unauthenticated_timeout_ms;
+        let Some(channel) = self.channels.get_mut(&line) else {
+            return;
+        };
+        if matches!(channel.stage, Stage::Refused) {
+            channel.stage = waiting(by_ms);
+            self.deadline_ms = self.deadline_ms.min(by_ms);
+        }
+        channel.asked += 1;
+        channel.is_asking = true;
+        channel.token.clone_from(&token);
+        let answer = self.opening.decide(&channel.document, token, is_anew);
+        // One at a time for a channel: a later token makes an earlier answer void, and waits for it.
+        self.deciding.push(Tagged {
+            line,
+            number: channel.asked,
+            answer,
+        });
+    }
+
+    pub(super) fn recheck_channel(&mut self, line: LineId) {
+        if let Some(Stage::Open { permit, .. }) = self.stage(line) {
+            let token = permit.token.clone();
+            self.ask(line, token, true);
+        }
+    }
+
+    /// The answer has come.
+    pub(super) fn decided(&mut self, line: LineId, number: u64, decided: Result<Grant, Denial>) {
+        let Some(channel) = self.channels.get_mut(&line) else {
+            return;
+        };
+        if channel.asked != number {
+            return;
+        }
+        channel.is_asking = false;
+        match (decided, &channel.stage) {
+            (Ok(grant), Stage::Waiting { .. }) => self.open(line, grant),
+            (Ok(grant), Stage::Open { .. }) => self.renew(line, grant),
+            (Ok(_), Stage::Refused) => {}
+            (Err(denial), _) => self.deny(line, denial),
+        }
+    }
+
+    /// Opens a channel: the peer is told, joins the document, and what it said meanwhile follows.
+    fn open(&mut self, line: LineId, grant: Grant) {
+        let edge = self.opening.edge.clone();
+        let Some(channel) = self.channels.get_mut(&line) else {
+            return;
+        };
+        let now = (edge.clock.now_ms(), edge.clock.wall_ms());
+        let warning_ms = edge.options.expiry_warning_ms;
+        let permit = Permit::new(grant, channel.token.clone(), now, warning_ms);
+        let can_write = permit.rights() >= Rights::Write;
+        let address = channel.address.clone();
+        let request = AttachRequest {
+            document: channel.document.clone(),
+            encoding: Encoding {
+                write: write_frames,
+                address: address.clone(),
+            },
+            line: Line {
+                outbox: self.opening.outbox.clone(),
+                id: line,
+            },
+            origin: self.opening.origin(&permit.grant),
+            holder: permit.holder(),
+            access: Access {
+                rights: permit.rights(),
+                acks: Acks::Receipts,
+            },
+        };
+        // Before anything that the document says.
+        self.say(|into| wire::put_authenticated(&address, can_write, into));
+        let session = match edge.documents.attach(request) {
+            Ok(session) => session,
+            Err(error) => {
+                self.refusal.get_or_insert(error.into());
+                return;
+            }
+        };
+        let Some(channel) = self.channels.get_mut(&line) else {
+            return;
+        };
+        let deadline_ms = permit.deadline_ms();
+        let stage = Stage::Open { session, permit };
+        if let Stage::Waiting {
+            queue,
+            queued_bytes,
+            ..
+        } = std::mem::replace(&mut channel.stage, stage)
+        {
+            self.waiting_bytes -= queued_bytes;
+            self.under_way
+                .extend(queue.into_iter().map(|message| (line, message)));
+        }
+        self.deadline_ms = self.deadline_ms.min(deadline_ms);
+        self.is_proved = true;
+        if self.home.is_none() {
+            self.home = Some(line);
+            self.wants_move = true;
+        }
+    }
+
+    /// An open channel showed a newer token, or was looked at again.
+    fn renew(&mut self, line: LineId, grant: Grant) {
+        let edge = self.opening.edge.clone();
+        let Some(channel) = self.channels.get_mut(&line) else {
+            return;
+        };
+        let Stage::Open { session, permit } = &mut channel.stage else {
+            return;
+        };
+        if grant.subject != permit.grant.subject {
+            // Its changes would be another's: that takes a session of its own.
+            return self.deny(line, Denial::Refused);
+        }
+        let now = (edge.clock.now_ms(), edge.clock.wall_ms());
+        let before = permit.rights();
+        let warning_ms = edge.options.expiry_warning_ms;
+        *permit = Permit::new(grant, channel.token.clone(), now, warning_ms);
+        session.set_holder(permit.holder());
+        if permit.rights() != before {
+            metrics::access_changed("renewed");
+            session.set_rights(permit.rights());
+        }
+        self.deadline_ms = self.deadline_ms.min(permit.deadline_ms());
+    }
+
+    /// The peer may not use the document, or not any longer.
+    fn deny(&mut self, line: LineId, denial: Denial) {
+        let Some(channel) = self.channels.get_mut(&line) else {
+            return;
+        };
+        match &channel.stage {
+            Stage::Open { session, .. } => {
+                // Behind what it said before; the end comes back by its line.
+                metrics::access_changed(denial.label());
+                return session.end(reason_of(denial));
+            }
+            Stage::Waiting { queued_bytes, .. } => self.waiting_bytes -= queued_bytes,
+            Stage::Refused => {}
+        }
+        channel.stage = Stage::Refused;
+        let address = channel.address.clone();
+        self.say(|into| wire::put_permission_denied(&address, codes::denied(denial), into));
+    }
+
+    /// Does what time alone makes due; true when something was.
+    pub(super) fn watch(&mut self, now_ms: u64) -> bool {
+        if !self.is_proved && now_ms >= self.proves_by_ms {
+            metrics::refused("unauthenticated_timeout");
+            self.refusal.get_or_insert(Refusal {
+                text: "no document was opened in time; send a token first".into(),
+                ..CloseReason::TimedOut.into()
+            });
+        }
+        let mut late = Vec::new();
+        for (line, channel) in &mut self.channels {
+            match &mut channel.stage {
+                Stage::Waiting { by_ms, .. } if now_ms >= *by_ms => late.push(*line),
+                Stage::Open { session, permit } => match permit.take_due(now_ms) {
+                    Due::Nothing => {}
+                    Due::Warning { seconds } => session.notify(Notice::ExpiresSoon { seconds }),
+                    Due::Expired => {
+                        let on_expiry = self.opening.edge.options.on_expiry;
+                        on_expiry.perform(&**session, permit.rights());
+                    }
+                },
+                Stage::Waiting { .. } | Stage::Refused => {}
+            }
+        }
+        for line in late {
+            self.channels
+                .entry(line)
+                .and_modify(|channel| channel.asked += 1);
+            metrics::access_answered(Self::NAME, Denial::TokenMissing.label());
+            self.deny(line, Denial::TokenMissing);
+        }
+        let deadlines = self.channels.values().map(Channel::deadline_ms);
+        let proves_by_ms = match self.is_proved {
+            true => u64::MAX,
+            false => self.proves_by_ms,
+        };
+        self.deadline_ms = deadlines.min().unwrap_or(u64::MAX).min(proves_by_ms);
+        true
+    }
+
+    /// A document has ended a session.
+    pub(super) fn session_ended(
+        &mut self,
+        line: LineId,
+        reason: CloseReason,
+        into: &mut BytesMut,
+    ) -> Option<Refusal> {
+        let channel = self.channels.get_mut(&line)?;
+        let Stage::Open { .. } = std::mem::replace(&mut channel.stage, Stage::Refused) else {
+            return None;
+        };
+        let refusal = Refusal::from(reason);
+        let address = channel.address.clone();
+        let are_others_open = self.channels.values().any(Channel::is_open);
+        if !refusal.is_final() && !(self.is_modern && are_others_open) {
+            // Providers come back by themselves only after the whole connection ended.
+            return Some(refusal);
+        }
+        let is_access = matches!(
+            reason,
+            CloseReason::Unauthenticated | CloseReason::Forbidden
+        );
+        if is_access || !self.is_modern {
+            let word = match reason {
+                CloseReason::Unauthenticated => codes::denied(Denial::Expired),
+                CloseReason::Forbidden => codes::denied(Denial::NoRight),
+                _ => &refusal.text,
+            };
+            put_frame(into, |into| {
+                wire::put_permission_denied(&address, word, into)
+            });
+        }
+        if self.is_modern {
+            put_frame(into, |into| wire::put_closed(&address, &refusal.text, into));
+        }
+        None
+    }
+}
+
+fn payload_bytes(message: &Message) -> usize {
+    match message {
+        Message::SyncStep1 { vector: payload }
+        | Message::SyncStep2 { update: payload }
+        | Message::Update { update: payload }
+        | Message::Presence { entries: payload }
+        | Message::Stateless { payload } => payload.len(),
+        Message::QueryPresence | Message::SaveProbe { .. } => 0,
+    }
+}
