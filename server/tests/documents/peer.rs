@@ -193,6 +193,7 @@ impl Peer {
                     self.doc.transact_mut().apply_update(update).unwrap();
                 }
                 Message::SaveProbe { version } => self.saved = self.saved.max(version),
+                Message::Stateless { .. } => {}
                 Message::Presence { .. } | Message::QueryPresence => {}
             }
         }
