@@ -23,7 +23,7 @@ use crate::adapters::{self, AdapterOptions, Behind};
 use crate::admin::live::LiveOperations;
 use crate::admin::server::AdminSocket;
 use crate::admin::stored::StoredOperations;
-use crate::auth::Authority;
+use crate::auth::{AuthError, Authority};
 use crate::backends;
 use crate::bus::{Bus, BusError};
 use crate::clock::Clock;
@@ -60,6 +60,9 @@ pub enum ServeError {
     /// The bus cannot be used as it is configured.
     #[error(transparent)]
     Bus(#[from] BusError),
+    /// Nobody can decide who may connect as the settings want it.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// The address cannot be listened at.
     #[error("cannot listen at {address}: {error}; is another server running there?")]
     Listen {
@@ -115,9 +118,10 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
         committer.clone(),
         bus.clone(),
     );
+    let authority = Authority::from_settings(&settings, clock)?;
     let behind = Behind {
         documents: Arc::new(registry.clone()),
-        authority: Authority::open(),
+        authority,
         readiness: Arc::new(Ready {
             committer: committer.clone(),
             registry: registry.clone(),
@@ -207,6 +211,7 @@ fn start_metrics() -> Result<(PrometheusHandle, JoinHandle<()>), ServeError> {
     metrics::describe_store();
     metrics::describe_bus();
     metrics::describe_connections();
+    metrics::describe_auth();
     let kept = handle.clone();
     let upkeep = actix_rt::spawn(async move {
         loop {

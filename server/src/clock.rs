@@ -21,7 +21,8 @@ impl Clock {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
     }
 
-    /// Milliseconds since 1970 by the wall clock, for people and logs only.
+    /// Milliseconds since 1970 by the wall clock: for people, logs and what strangers date, such as
+    /// tokens.
     pub fn wall_ms(&self) -> u64 {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)

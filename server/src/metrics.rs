@@ -42,8 +42,6 @@ pub const BUS_REPAIRS: &str = "driftless_bus_repairs_total";
 pub const POLLED: &str = "driftless_documents_polled_total";
 /// Stateless messages of other nodes that were too many.
 pub const STATELESS_LOST: &str = "driftless_stateless_lost_total";
-/// Questions whether a peer may use a document, by door and outcome.
-pub const ACCESS: &str = "driftless_access_total";
 /// Sessions that were ended or changed because of their rights, by cause.
 pub const ACCESS_CHANGES: &str = "driftless_access_changes_total";
 /// Logs that were found at an earlier state than the replica.
@@ -86,10 +84,6 @@ pub fn describe_documents() {
     describe_counter!(
         STATELESS_LOST,
         "Stateless messages of other nodes that were too many"
-    );
-    describe_counter!(
-        ACCESS,
-        "Questions whether a peer may use a document, by door and outcome"
     );
     describe_counter!(
         ACCESS_CHANGES,
@@ -144,10 +138,6 @@ pub(crate) fn denied() {
 
 pub(crate) fn stateless_lost() {
     counter!(STATELESS_LOST).increment(1);
-}
-
-pub(crate) fn access_answered(door: &'static str, outcome: &'static str) {
-    counter!(ACCESS, "door" => door, "outcome" => outcome).increment(1);
 }
 
 pub(crate) fn access_changed(cause: &'static str) {
@@ -383,4 +373,60 @@ pub(crate) fn bus_lost(messages: usize) {
 
 pub(crate) fn bus_unreadable() {
     counter!(BUS_UNREADABLE).increment(1);
+}
+
+// Identity and rights.
+
+/// Answers to peers that want a document, by outcome and door.
+pub const AUTH_DECISIONS: &str = "driftless_auth_decisions_total";
+/// Looks for keys in a file that changed or at a URL, by place and result.
+pub const AUTH_KEY_REFRESHES: &str = "driftless_auth_key_refreshes_total";
+/// Seconds from a request to the authorization hook to its answer or failure.
+pub const AUTH_HOOK_SECONDS: &str = "driftless_auth_hook_seconds";
+/// Requests to the authorization hook that failed, by reason.
+pub const AUTH_HOOK_FAILURES: &str = "driftless_auth_hook_failures_total";
+/// Questions that an earlier answer of the hook settled.
+pub const AUTH_HOOK_CACHED: &str = "driftless_auth_hook_cached_total";
+/// Whether the hook is left alone after failures: 1, or 0 while it is asked.
+pub const AUTH_HOOK_OPEN: &str = "driftless_auth_hook_circuit_open";
+
+/// Describes the metrics of identity and rights to the recorder.
+pub fn describe_auth() {
+    describe_counter!(
+        AUTH_DECISIONS,
+        "Answers to peers that want a document, by outcome and door"
+    );
+    describe_counter!(AUTH_KEY_REFRESHES, "Looks for keys, by place and result");
+    describe_histogram!(
+        AUTH_HOOK_SECONDS,
+        Unit::Seconds,
+        "Time of a request to the authorization hook"
+    );
+    describe_counter!(AUTH_HOOK_FAILURES, "Failed requests to the hook, by reason");
+    describe_counter!(AUTH_HOOK_CACHED, "Questions settled by an earlier answer");
+    describe_gauge!(AUTH_HOOK_OPEN, "Whether the hook is left alone for a while");
+}
+
+pub(crate) fn auth_decided(outcome: &'static str, door: &'static str) {
+    counter!(AUTH_DECISIONS, "outcome" => outcome, "door" => door).increment(1);
+}
+
+pub(crate) fn auth_keys_refreshed(place: &'static str, result: &'static str) {
+    counter!(AUTH_KEY_REFRESHES, "place" => place, "result" => result).increment(1);
+}
+
+pub(crate) fn auth_hook_asked(took: Duration) {
+    histogram!(AUTH_HOOK_SECONDS).record(took.as_secs_f64());
+}
+
+pub(crate) fn auth_hook_failed(reason: &'static str) {
+    counter!(AUTH_HOOK_FAILURES, "reason" => reason).increment(1);
+}
+
+pub(crate) fn auth_hook_cached() {
+    counter!(AUTH_HOOK_CACHED).increment(1);
+}
+
+pub(crate) fn auth_hook_circuit(is_open: bool) {
+    gauge!(AUTH_HOOK_OPEN).set(if is_open { 1.0 } else { 0.0 });
 }

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{FolderFlags, ServerFlags};
+use crate::auth::generate::KeyKind;
+use crate::config::{FolderFlags, ServerFlags, SigningFlags};
 
 const AFTER_HELP: &str = "\
 Settings come from flags, DRIFTLESS_* variables and a TOML file (--config), in that order; \
@@ -18,7 +19,9 @@ Examples:
   DRIFTLESS_RELAY=durable driftless serve --data /var/lib/driftless
   driftless config --config driftless.toml
   driftless doc list
-  driftless backup nightly.db";
+  driftless backup nightly.db
+  driftless keys generate
+  driftless token --auth-signing-key driftless.key --doc 'team/*=write' --sub ada";
 
 const SERVE_HELP: &str = "\
 Serves until SIGTERM or Ctrl-C: then it commits everything, tells clients to come back and exits \
@@ -27,7 +30,8 @@ with 0; a second signal stops at once. What it serves and where is printed at th
 Examples:
   driftless serve
   driftless serve --listen 127.0.0.1:9000 --data /var/lib/driftless --relay durable
-  driftless serve --allow-origin https://app.example.com --document-bytes-max 64MiB";
+  driftless serve --allow-origin https://app.example.com --document-bytes-max 64MiB
+  driftless serve --listen 0.0.0.0:8080 --auth-keys driftless.key.pub";
 
 const DOC_HELP: &str = "\
 Works through the admin socket in the data folder while a server runs there, and on the folder \
@@ -63,6 +67,22 @@ Examples:
   driftless store copy --from sqlite:/var/lib/driftless --to postgres://driftless@db/driftless
   DRIFTLESS_STORE=postgres://driftless:password@db/driftless driftless store copy
   driftless store copy --from postgres://driftless@db/driftless --to sqlite:/var/lib/driftless";
+
+const TOKEN_HELP: &str = "\
+A pattern is a document's name in which * stands for any run of characters, slashes included. Of \
+several that match a document the most specific one counts. Rights: none, read, comment (read and be \
+present), write, admin; each includes those before it.
+
+Examples:
+  driftless token --auth-signing-key driftless.key --doc 'team/*=write' --sub ada --ttl 1h
+  driftless token --config driftless.toml --doc '*=read' --doc 'team/*=write' --ttl 15m
+  DRIFTLESS_AUTH_SECRET=\"$(cat secret)\" driftless token --doc 'todo=admin' --sub root";
+
+const KEYS_HELP: &str = "\
+Examples:
+  driftless keys generate
+  driftless keys generate --algorithm hs256 --out secret
+  openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out rsa.key   (RS256)";
 
 /// Self-hosted, Yjs-compatible sync server: acknowledged means durable.
 #[derive(Debug, Parser)]
@@ -166,6 +186,88 @@ pub(super) enum Action {
         /// The backup to read
         file: PathBuf,
     },
+    /// Mint a token and print it
+    ///
+    /// Signs with auth_signing_key, or with auth_secret. Audience and issuer are those of the
+    /// settings unless given here.
+    #[command(after_help = TOKEN_HELP)]
+    Token {
+        #[command(flatten)]
+        flags: SigningFlags,
+        #[command(flatten)]
+        wanted: TokenArguments,
+    },
+    /// Make keys that tokens are signed and verified with
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TokenArguments {
+    /// Documents and the right on them; repeat for more
+    #[arg(long = "doc", value_name = "PATTERN=RIGHT", required = true)]
+    pub(super) documents: Vec<String>,
+    /// Who it is for (sub)
+    #[arg(long, value_name = "NAME")]
+    pub(super) sub: Option<String>,
+    /// How long it is good
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub(super) ttl: String,
+    /// After how long it begins (nbf)
+    #[arg(long, value_name = "DURATION")]
+    pub(super) not_before: Option<String>,
+    /// Whom it is meant for (aud)
+    #[arg(long, value_name = "NAME")]
+    pub(super) aud: Option<String>,
+    /// Who issues it (iss)
+    #[arg(long, value_name = "NAME")]
+    pub(super) iss: Option<String>,
+    /// Its own id (jti), by which it can be revoked; random when left out
+    #[arg(long, value_name = "ID")]
+    pub(super) id: Option<String>,
+    /// Let its holder resend edits that others made first
+    #[arg(long)]
+    pub(super) relay: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Make a new key and say how to use it
+    ///
+    /// Writes the private key (mode 0600), and the public one beside it with .pub behind its name.
+    /// An existing file is never overwritten.
+    #[command(after_help = KEYS_HELP)]
+    Generate {
+        /// For which signatures
+        #[arg(long, value_enum, default_value_t = KeyAlgorithm::Ed25519)]
+        algorithm: KeyAlgorithm,
+        /// The file of the private key or secret
+        #[arg(long, value_name = "FILE", default_value = "driftless.key")]
+        out: PathBuf,
+    },
+}
+
+/// For which signatures a key is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum KeyAlgorithm {
+    /// EdDSA: small and fast
+    Ed25519,
+    /// ECDSA on P-256, for issuers that know no EdDSA
+    Es256,
+    /// A secret that issuer and server share
+    Hs256,
+}
+
+impl From<KeyAlgorithm> for KeyKind {
+    fn from(algorithm: KeyAlgorithm) -> Self {
+        match algorithm {
+            KeyAlgorithm::Ed25519 => Self::Ed25519,
+            KeyAlgorithm::Es256 => Self::Es256,
+            KeyAlgorithm::Hs256 => Self::Hs256,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,5 @@
 //! The command line: `driftless serve | config | doctor | migrate | doc … | backup | restore |
-//! store copy`.
+//! store copy | token | keys generate`.
 //!
 //! ```text
 //!  arguments ─▶ settings ─▶ serve                     ─▶ the server
@@ -11,10 +11,12 @@ mod copy;
 mod doctor;
 mod document;
 mod files;
+mod keys;
 mod migrate;
 mod print;
 mod target;
 mod time;
+mod token;
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +32,7 @@ use crate::admin::client::CallError;
 use crate::config::environment::Environment;
 use crate::config::{self, ConfigError, Flags, Loaded, Settings, check, report};
 use crate::logging::LoggingError;
-use arguments::{Action, Arguments, StoreCommand};
+use arguments::{Action, Arguments, KeysCommand, StoreCommand};
 
 /// All that was asked for is done.
 pub const EXIT_DONE: u8 = 0;
@@ -199,6 +201,13 @@ fn perform<E: Display>(
             let settings = settings(&flags.0, context)?.settings;
             document::restore(&file, &settings, json, context.output)
         }
+        Action::Token { flags, wanted } => {
+            let settings = settings(&flags.0, context)?.settings;
+            token::perform(wanted, &settings, context)
+        }
+        Action::Keys {
+            command: KeysCommand::Generate { algorithm, out },
+        } => keys::generate(algorithm, &out, context.output),
     }
 }
 

@@ -8,6 +8,7 @@ use super::*;
 mod running;
 mod stopped;
 mod stores;
+mod tokens;
 mod upkeep;
 mod usage;
 

@@ -30,18 +30,59 @@ pub fn consistent(settings: &Settings) -> Result<(), ConfigError> {
             show_size(settings.frame_bytes_max),
         )));
     }
+    authenticates_one_way(settings)
+}
+
+/// Keys and a hook are two answers to one question.
+fn authenticates_one_way(settings: &Settings) -> Result<(), ConfigError> {
+    let conflict = |told: &str| Err(ConfigError::Conflict(told.to_owned()));
+    let has_hook = settings.auth_hook_url.is_some();
+    if has_hook && has_keys(settings) {
+        return conflict(
+            "`auth_hook_url` is set and so are keys (`auth_secret`, `auth_keys`, `auth_jwks_url` or \
+             `auth_signing_key`): either tokens decide or the application does; remove one. The \
+             application gets the token and may verify it itself",
+        );
+    }
+    if has_hook != settings.auth_hook_secret.is_some() {
+        return conflict(
+            "`auth_hook_url` and `auth_hook_secret` belong together: requests to the hook are \
+             signed with the secret",
+        );
+    }
+    let has_names = settings.auth_audience.is_some() || settings.auth_issuer.is_some();
+    if has_names && !has_keys(settings) {
+        return conflict(
+            "`auth_audience` and `auth_issuer` say what tokens must hold, but no key is set to \
+             verify tokens with: `auth_keys`, `auth_jwks_url`, `auth_signing_key` or `auth_secret`",
+        );
+    }
     Ok(())
+}
+
+fn has_keys(settings: &Settings) -> bool {
+    settings.auth_secret.is_some()
+        || settings.auth_keys.is_some()
+        || settings.auth_jwks_url.is_some()
+        || settings.auth_signing_key.is_some()
+}
+
+/// True when peers have to show who they are.
+pub fn authenticates(settings: &Settings) -> bool {
+    has_keys(settings) || settings.auth_hook_url.is_some()
 }
 
 /// Refuses to serve strangers: asked by `serve`, not by commands that open no port.
 pub fn guarded(settings: &Settings) -> Result<(), ConfigError> {
-    if settings.insecure_open || settings.listen.ip().to_canonical().is_loopback() {
+    let is_loopback = settings.listen.ip().to_canonical().is_loopback();
+    if is_loopback || settings.insecure_open || authenticates(settings) {
         return Ok(());
     }
     Err(ConfigError::Conflict(format!(
-        "`listen` is {}, which other machines can reach, and this version authenticates nobody: \
-         whoever reaches the port could read and change every document. Listen on 127.0.0.1 \
-         behind a proxy that authenticates, or accept the risk with --insecure-open",
+        "`listen` is {}, which other machines can reach, and nothing is set to authenticate anybody: \
+         whoever reaches the port could read and change every document. Set --auth-keys or \
+         --auth-hook-url (`driftless keys generate` makes keys), listen on 127.0.0.1, or accept the \
+         risk with --insecure-open",
         settings.listen
     )))
 }

@@ -74,8 +74,15 @@ pub struct ServerFlags(pub Flags);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FolderFlags(pub Flags);
 
+/// The settings that say how tokens are minted, for `token`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SigningFlags(pub Flags);
+
 /// The names of [`FolderFlags`].
 const FOLDER_SETTINGS: [&str; 3] = ["data", "store", "config"];
+
+/// The names of [`SigningFlags`].
+const SIGNING_SETTINGS: [&str; 3] = ["auth_signing_key", "auth_secret", "config"];
 
 impl FromArgMatches for ServerFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
@@ -116,6 +123,28 @@ impl Args for FolderFlags {
         settings.fold(command, |command, setting| {
             command.arg(argument(setting).global(true))
         })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for SigningFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self(Flags::read(matches)))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for SigningFlags {
+    fn augment_args(command: Command) -> Command {
+        let settings = SIGNING_SETTINGS.iter().filter_map(|name| find(name));
+        settings.fold(command, |command, setting| command.arg(argument(setting)))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

@@ -23,9 +23,11 @@ pub trait Kind {
     type Value;
     /// How a value is written, for help pages and error messages.
     const SYNTAX: &'static str;
+    /// True when no value may be shown, not even a refused one.
+    const IS_SECRET: bool = false;
     /// Reads it from text; the error completes the sentence "expected …".
     fn parse(text: &str) -> Result<Self::Value, String>;
-    /// Writes it so that [`Kind::parse`] reads it back.
+    /// Writes it so that [`Kind::parse`] reads it back; a secret is not written.
     fn show(value: &Self::Value) -> String;
     /// The value for scripts.
     fn json(value: &Self::Value) -> Json {

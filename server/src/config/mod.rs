@@ -18,6 +18,7 @@ pub mod layers;
 pub mod parts;
 pub mod ranges;
 pub mod report;
+pub mod secrets;
 pub mod setting;
 pub mod table;
 pub mod units;
@@ -30,8 +31,9 @@ use std::io::Read;
 use std::path::Path;
 
 pub use error::ConfigError;
-pub use flags::{Flags, FolderFlags, ServerFlags};
+pub use flags::{Flags, FolderFlags, ServerFlags, SigningFlags};
 pub use kinds::{BusLocation, LogFormat, RelayMode, StoreLocation};
+pub use secrets::{SecretText, ServiceUrl};
 pub use table::{Settings, TABLE};
 pub use values::Effective;
 

@@ -7,17 +7,17 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::error::ConfigError;
-use crate::adapters::access::OnExpiry;
-
 use super::kinds::{
     Address, Bounds, BusLocation, BusUrl, Count, Expiry, FilePath, Kind, LogFilter, LogFormat,
     LogStyle, Milliseconds, OptionalPath, Origins, Period, Relay, RelayMode, Size, StoreLocation,
     StoreUrl, Switch,
 };
 use super::ranges::AddressRanges;
+use super::secrets::{AnyUrl, OptionalText, PrivateUrl, Secret, SecretText, ServiceUrl};
 use super::setting::{Preset, Setting};
 use super::units::{show_duration_ms, show_size};
 use super::values::Values;
+use crate::adapters::access::OnExpiry;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -89,8 +89,8 @@ settings! {
              repeat the flag, or separate by commas. Any page that a browser opens can reach a \
              local port, so others are refused.";
         "insecure_open" as insecure_open: Switch -> bool = Preset::Fixed("false"),
-            "Listen beyond loopback although this version authenticates nobody: whoever reaches \
-             the port can read and change every document.";
+            "Listen beyond loopback although nobody is authenticated, without keys and hook: whoever \
+             reaches the port can read and change every document.";
         "connections_max" as connections_max: Count -> u64 [1, 1_000_000] = Preset::Fixed("100000"),
             "Connections at a time. Each holds a file descriptor and some buffers; past it new \
              ones are refused with 503.";
@@ -129,6 +129,38 @@ settings! {
         "hocuspocus_at_root" as hocuspocus_at_root: Switch -> bool = Preset::Fixed("false"),
             "Speak Hocuspocus' dialect at every path that has no other meaning, for clients whose URL \
              cannot be changed.";
+    }
+    "Identity and rights" {
+        "auth_secret" as auth_secret: Secret -> Option<SecretText> = Preset::Fixed(""),
+            "Secret that tokens are signed with (HS256), of 32 bytes or more. Whoever has it can mint \
+             tokens. On a command line other users of the machine can see it; DRIFTLESS_AUTH_SECRET \
+             they cannot.";
+        "auth_keys" as auth_keys: OptionalPath -> Option<PathBuf> = Preset::Fixed(""),
+            "File with the public keys that tokens are verified with: PEM blocks, a JWK or a JWKS. \
+             It is read again when it changes; a broken one keeps the keys from before.";
+        "auth_jwks_url" as auth_jwks_url: PrivateUrl -> Option<ServiceUrl> = Preset::Fixed(""),
+            "Where an issuer publishes its keys (JWKS). Fetched every 5 minutes and for an unknown \
+             `kid`, at most every 10 seconds; its last keys are used for a day while it fails.";
+        "auth_audience" as auth_audience: OptionalText -> Option<String> = Preset::Fixed(""),
+            "Tokens must name this in `aud`. Set it when the issuer mints tokens for others, too.";
+        "auth_issuer" as auth_issuer: OptionalText -> Option<String> = Preset::Fixed(""),
+            "Tokens must have exactly this `iss`.";
+        "auth_signing_key" as auth_signing_key: OptionalPath -> Option<PathBuf> = Preset::Fixed(""),
+            "File with the private key (PEM or JWK) that this server and `driftless token` mint tokens \
+             with; they are accepted here. Without it auth_secret is used, if there is one.";
+        "auth_hook_url" as auth_hook_url: AnyUrl -> Option<ServiceUrl> = Preset::Fixed(""),
+            "Where the application is asked about each peer, instead of keys. It fails closed: \
+             without an answer nobody new gets in.";
+        "auth_hook_secret" as auth_hook_secret: Secret -> Option<SecretText> = Preset::Fixed(""),
+            "Secret that requests to the hook are signed with, of 32 bytes or more, so that the \
+             application knows who asks.";
+        "auth_hook_timeout_ms" as auth_hook_timeout_ms: Milliseconds -> u64 [100, 60_000]
+            = Preset::Fixed("3s"),
+            "Time for the hook to answer. After 5 failures in a row it is left alone for 5 seconds.";
+        "auth_hook_cache_ms" as auth_hook_cache_ms: Milliseconds -> u64 [0, 3_600_000]
+            = Preset::Fixed("10s"),
+            "How long an answer of the hook counts for the same token and document; spares it a rush \
+             when many reconnect.";
     }
     "Several nodes" {
         "postgres_connections_max" as postgres_connections_max: Count -> u64 [2, 1_000]

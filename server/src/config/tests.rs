@@ -326,6 +326,26 @@ fn only_loopback_is_served_without_consent() {
 }
 
 #[test]
+fn whoever_authenticates_may_serve_everybody() {
+    let secret = "x".repeat(32);
+    let table: [&[(&str, &str)]; 5] = [
+        &[("auth_secret", &secret)],
+        &[("auth_keys", "keys.pem")],
+        &[("auth_jwks_url", "https://id.example/")],
+        &[("auth_signing_key", "key.pem")],
+        &[
+            ("auth_hook_url", "http://app/"),
+            ("auth_hook_secret", &secret),
+        ],
+    ];
+    for flags in table {
+        let flags = [&[("listen", "0.0.0.0:1")], flags].concat();
+        let settings = loaded(&flags, &[], "").unwrap().settings;
+        assert_eq!(check::guarded(&settings), Ok(()), "{flags:?}");
+    }
+}
+
+#[test]
 fn secrets_are_masked_everywhere() {
     let table = [
         (
@@ -365,6 +385,26 @@ fn secrets_are_masked_everywhere() {
             "{told}"
         );
     }
+    let secret = "hunter2".repeat(5);
+    let hook = [
+        ("auth_hook_url", "https://app.example/?token=hunter2"),
+        ("auth_hook_secret", &secret),
+    ];
+    let hook = loaded(&hook, &[], "").unwrap();
+    let key = loaded(&[("auth_secret", &secret)], &[], "").unwrap();
+    let told = [
+        report::as_toml(&key.effective),
+        report::as_json(&key.effective).to_string(),
+        format!("{:?}", key.settings),
+        report::as_toml(&hook.effective),
+        report::as_json(&hook.effective).to_string(),
+        format!("{:?}", hook.settings),
+        refusal(&[("auth_secret", "hunter2")], &[], ""),
+        refusal(&[("auth_hook_secret", "hunter2")], &[], ""),
+    ];
+    for told in told {
+        assert!(told.contains("***") && !told.contains("hunter2"), "{told}");
+    }
 }
 
 #[test]
@@ -375,6 +415,9 @@ fn what_config_prints_can_be_used_as_a_file() {
         ("proxy_protocol_from", "10.0.0.5,fd00::/8"),
         ("insecure_open", "true"),
         ("history", "36h"),
+        ("auth_jwks_url", "https://id.example.com/keys?a=b"),
+        ("auth_audience", "here"),
+        ("auth_keys", "keys.pem"),
     ];
     let first = loaded(&flags, &[], "").unwrap();
     let printed = report::as_toml(&first.effective);

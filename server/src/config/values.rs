@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use super::error::ConfigError;
 use super::kinds::{Bounds, Kind};
 use super::layers::{Origin, Raw, find};
+use super::secrets::HIDDEN;
 use super::setting::{Preset, Setting};
 use super::units;
 
@@ -54,7 +55,7 @@ impl Values {
         let (text, origin) = self.raw(setting);
         let refused = |expected: String| ConfigError::Value {
             name,
-            shown: format!("\"{}\"", mask(&text).escape_debug()),
+            shown: shown::<K>(&text),
             origin: origin.clone(),
             expected,
         };
@@ -92,6 +93,14 @@ impl Values {
         };
         (text, Origin::Default)
     }
+}
+
+/// A refused value, quoted.
+fn shown<K: Kind>(text: &str) -> String {
+    if K::IS_SECRET {
+        return HIDDEN.to_owned();
+    }
+    format!("\"{}\"", mask(text).escape_debug())
 }
 
 /// Replaces the password of anything that looks like a URL: `postgres://user:***@host/db`.

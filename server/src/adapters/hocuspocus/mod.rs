@@ -162,7 +162,7 @@ impl Conversation for Hocuspocus {
         let edge = &opening.edge;
         let proves_by_ms = edge.clock.now_ms() + edge.options.unauthenticated_timeout_ms;
         let refusal = opening.token.as_ref().err().map(|denial| {
-            metrics::access_answered(Self::NAME, denial.label());
+            metrics::auth_decided(denial.label(), Self::NAME);
             Refusal::from(*denial)
         });
         Self {

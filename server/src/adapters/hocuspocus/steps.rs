@@ -37,7 +37,7 @@ impl Hocuspocus {
             }
             Ok(token) => self.ask(line, Some(token), false),
             Err(denial) => {
-                metrics::access_answered(Self::NAME, denial.label());
+                metrics::auth_decided(denial.label(), Self::NAME);
                 self.deny(line, denial);
             }
         }
@@ -322,7 +322,7 @@ impl Hocuspocus {
             self.channels
                 .entry(line)
                 .and_modify(|channel| channel.asked += 1);
-            metrics::access_answered(Self::NAME, Denial::TokenMissing.label());
+            metrics::auth_decided(Denial::TokenMissing.label(), Self::NAME);
             self.deny(line, Denial::TokenMissing);
         }
         let deadlines = self.channels.values().map(Channel::deadline_ms);

@@ -162,7 +162,7 @@ impl<D: Dialect> Conversation for Single<D> {
         let token = match opening.token.clone() {
             Ok(token) => token,
             Err(denial) => {
-                metrics::access_answered(D::NAME, denial.label());
+                metrics::auth_decided(denial.label(), D::NAME);
                 return Self::refused(opening, denial.into());
             }
         };

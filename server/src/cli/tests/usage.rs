@@ -48,7 +48,7 @@ fn an_unguarded_port_is_printed_but_refused() {
     assert!(exposed.failed(EXIT_USAGE).contains("--insecure-open"));
     assert!(String::from_utf8_lossy(&exposed.output).contains("0.0.0.0:8080"));
     let refused = ran(&["serve", "--listen", "0.0.0.0:8080"]);
-    assert!(refused.failed(EXIT_USAGE).contains("authenticates nobody"));
+    assert!(refused.failed(EXIT_USAGE).contains("--auth-keys"));
     ran(&["config", "--listen", "0.0.0.0:8080", "--insecure-open"]).text();
     ran(&["config", "--listen", "0.0.0.0:8080", "--insecure-open=true"]).text();
 }

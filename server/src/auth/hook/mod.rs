@@ -1,0 +1,256 @@
+//! The authorization hook: the application decides, asked over HTTP.
+//!
+//! ```text
+//!  Question ─▶ cache ─▶ question under way? ─▶ circuit ─▶ bound ─▶ worker ─▶ application
+//!                └ hit        └ wait for it        └──── denied ────┘           │
+//!  Grant / Denial ◀──────────── all who wait ◀───────────── cache, circuit ◀────┘
+//! ```
+//!
+//! Only a clear yes allows. A hook that is slow, broken or away denies, in a way that peers retry.
+
+mod cache;
+mod circuit;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::Uri;
+use ring::hmac;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+
+use self::cache::{Cache, Decision, QuestionKey};
+use self::circuit::{Admission, Circuit};
+use super::http::HttpClient;
+use super::time::TimeSource;
+use super::worker::Worker;
+use super::{Denial, Question, Trouble};
+use crate::metrics;
+
+pub use cache::ANSWERS_MAX;
+pub use circuit::{FAILURES_MAX, PAUSE_MS};
+pub use wire::{ANSWER_BYTES_MAX, SIGNATURE_HEADER, TIMESTAMP_HEADER};
+
+/// Requests to the hook at a time; others wait for their turn.
+pub const REQUESTS_MAX: usize = 64;
+
+/// Different questions that wait for the hook or are asked, a token of 16 KiB each at most. Beyond
+/// it new ones are denied at once.
+pub const QUESTIONS_MAX: usize = 1_024;
+
+/// How the hook is asked.
+#[derive(Debug, Clone)]
+pub(super) struct HookOptions {
+    pub(super) url: Uri,
+    /// What requests are signed with.
+    pub(super) secret: hmac::Key,
+    /// For one request, and as long again to wait for its turn.
+    pub(super) timeout: Duration,
+    /// How long an answer is kept.
+    pub(super) keep_ms: u64,
+}
+
+/// The hook as questions see it.
+#[derive(Debug)]
+pub(super) struct Hook {
+    shared: Arc<Shared>,
+    worker: Worker,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: HookOptions,
+    client: HttpClient,
+    turns: Semaphore,
+    state: Mutex<State>,
+    time: Arc<dyn TimeSource>,
+}
+
+#[derive(Debug)]
+struct State {
+    cache: Cache,
+    circuit: Circuit,
+    /// Questions under way that anybody may wait for.
+    joinable: HashMap<QuestionKey, Waiting>,
+    /// All questions under way.
+    under_way: usize,
+    /// Counts questions, to know the later of two.
+    asked: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    asked: u64,
+    answer: watch::Receiver<Option<Decision>>,
+}
+
+/// What became of a question.
+enum Step {
+    Known(Decision),
+    Wait(watch::Receiver<Option<Decision>>),
+}
+
+impl Hook {
+    /// Starts the thread that asks.
+    pub(super) fn start(
+        options: HookOptions,
+        client: HttpClient,
+        time: Arc<dyn TimeSource>,
+    ) -> std::io::Result<Self> {
+        let state = State {
+            cache: Cache::new(options.keep_ms, ANSWERS_MAX),
+            circuit: Circuit::new(),
+            joinable: HashMap::new(),
+            under_way: 0,
+            asked: 0,
+        };
+        metrics::auth_hook_circuit(false);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                options,
+                client,
+                turns: Semaphore::new(REQUESTS_MAX),
+                state: Mutex::new(state),
+                time,
+            }),
+            worker: Worker::start()?,
+        })
+    }
+
+    /// Ready at the first poll when the answer is known. `anew` asks again whatever is known: for
+    /// live sessions whose rights may have changed.
+    pub(super) async fn decide(&self, question: &Question, anew: bool) -> Decision {
+        match self.begin(question, anew) {
+            Step::Known(decision) => decision,
+            Step::Wait(mut answer) => {
+                let answered = answer.wait_for(Option::is_some).await;
+                // The other end only leaves when the worker does: the server is stopping.
+                let decision = answered.ok().and_then(|decision| decision.clone());
+                decision.unwrap_or(Err(Denial::Unavailable(Trouble::Hook)))
+            }
+        }
+    }
+
+    fn begin(&self, question: &Question, anew: bool) -> Step {
+        let key = QuestionKey::of(question);
+        let time = &self.shared.time;
+        let (now_ms, wall_ms) = (time.now_ms(), time.wall_ms());
+        let mut state = self.shared.lock();
+        if !anew {
+            if let Some(decision) = state.cache.get(&key, now_ms, wall_ms) {
+                metrics::auth_hook_cached();
+                return Step::Known(decision);
+            }
+            if let Some(waiting) = state.joinable.get(&key) {
+                return Step::Wait(waiting.answer.clone());
+            }
+        }
+        // The bound first: a question that is not asked must not use up the probe.
+        if state.under_way >= QUESTIONS_MAX {
+            return Step::Known(Err(Denial::Unavailable(Trouble::HookBusy)));
+        }
+        let admission = state.circuit.admit(now_ms);
+        if admission == Admission::No {
+            return Step::Known(Err(Denial::Unavailable(Trouble::HookPaused)));
+        }
+        state.asked += 1;
+        state.under_way += 1;
+        let (sender, answer) = watch::channel(None);
+        let waiting = Waiting {
+            asked: state.asked,
+            answer: answer.clone(),
+        };
+        let asked = waiting.asked;
+        state.joinable.insert(key, waiting);
+        drop(state);
+        let shared = self.shared.clone();
+        let question = question.clone();
+        self.worker.spawn(async move {
+            let decision = shared.ask(&question, admission).await;
+            shared.answered(key, asked, &decision);
+            sender.send_replace(Some(decision));
+        });
+        Step::Wait(answer)
+    }
+}
+
+impl Shared {
+    /// One request, in its turn.
+    async fn ask(&self, question: &Question, admission: Admission) -> Decision {
+        let turn = tokio::time::timeout(self.options.timeout, self.turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(Denial::Unavailable(Trouble::HookBusy));
+        };
+        // Whoever waited while the hook broke down does not have to find out again.
+        if admission != Admission::AsProbe && self.lock().circuit.is_open() {
+            return Err(Denial::Unavailable(Trouble::HookPaused));
+        }
+        let decision = self.exchange(question).await;
+        let mut state = self.lock();
+        match decision {
+            Err(Denial::Unavailable(_)) => {
+                if state.circuit.failed(self.time.now_ms()) {
+                    tracing::warn!(
+                        pause_ms = PAUSE_MS,
+                        "the authorization hook keeps failing and is left alone for a while"
+                    );
+                }
+            }
+            _ => state.circuit.answered(),
+        }
+        metrics::auth_hook_circuit(state.circuit.is_open());
+        decision
+    }
+
+    async fn exchange(&self, question: &Question) -> Decision {
+        let HookOptions {
+            url,
+            secret,
+            timeout,
+            ..
+        } = &self.options;
+        let failed = Err(Denial::Unavailable(Trouble::Hook));
+        let request = match wire::request(url, secret, question, self.time.wall_ms()) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::warn!(%error, "the authorization hook cannot be asked");
+                return failed;
+            }
+        };
+        let began = Instant::now();
+        let answer = self.client.send(request, *timeout, ANSWER_BYTES_MAX).await;
+        metrics::auth_hook_asked(began.elapsed());
+        match answer {
+            Ok(answer) => {
+                let decision = wire::decision(&answer, self.time.wall_ms());
+                if decision == failed {
+                    metrics::auth_hook_failed("answer");
+                    tracing::debug!(status = %answer.status, "the authorization hook gave no answer that is understood");
+                }
+                decision
+            }
+            Err(error) => {
+                metrics::auth_hook_failed(error.label());
+                tracing::debug!(%error, "the authorization hook failed");
+                failed
+            }
+        }
+    }
+
+    fn answered(&self, key: QuestionKey, asked: u64, decision: &Decision) {
+        let now_ms = self.time.now_ms();
+        let mut state = self.lock();
+        state.under_way -= 1;
+        if state.joinable.get(&key).is_some_and(|it| it.asked == asked) {
+            state.joinable.remove(&key);
+        }
+        state.cache.put(key, asked, decision, now_ms);
+    }
+
+    /// Nothing panics while it is locked.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
