@@ -22,6 +22,11 @@ pub enum NameError {
         /// The length that was given, in bytes.
         length: usize,
     },
+    /// A door takes plain names only.
+    #[error(
+        "here a document name is made of letters, digits, `_` and `-`, twice the same in a path"
+    )]
+    NotPlain,
     /// The bytes are not UTF-8.
     #[error("the document name is not valid UTF-8")]
     NotUtf8,

@@ -23,7 +23,7 @@ use crate::adapters::{self, AdapterOptions, Behind};
 use crate::admin::live::LiveOperations;
 use crate::admin::server::AdminSocket;
 use crate::admin::stored::StoredOperations;
-use crate::auth::{AuthError, Authority};
+use crate::auth::{AuthError, Authority, Signer};
 use crate::backends;
 use crate::bus::{Bus, BusError};
 use crate::clock::Clock;
@@ -118,10 +118,14 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
         committer.clone(),
         bus.clone(),
     );
+    let stored = StoredOperations::new(store.clone(), replica_options(&settings), clock);
+    let operations = Arc::new(LiveOperations::new(registry.clone(), Arc::new(stored)));
     let authority = Authority::from_settings(&settings, clock)?;
     let behind = Behind {
         documents: Arc::new(registry.clone()),
         authority,
+        operations: Some(operations.clone()),
+        signer: Signer::from_settings(&settings)?,
         readiness: Arc::new(Ready {
             committer: committer.clone(),
             registry: registry.clone(),
@@ -132,7 +136,7 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     let address = settings.listen;
     let doors = adapters::serve(adapter_options(&settings), behind, clock)
         .map_err(|error| ServeError::Listen { address, error })?;
-    let admin = start_admin(&settings, &registry, &store, &folder, clock, &stop)?;
+    let admin = start_admin(&settings, operations, &folder, &stop)?;
     logging::announce(&settings, doors.address(), &admin.path);
 
     stop.requested().await;
@@ -183,16 +187,12 @@ struct Admin {
 
 fn start_admin(
     settings: &Settings,
-    registry: &Registry,
-    store: &Arc<dyn Store>,
+    operations: Arc<LiveOperations<StoredOperations>>,
     folder: &DataFolder,
-    clock: Clock,
     stop: &StopRequest,
 ) -> Result<Admin, ServeError> {
     let socket = AdminSocket::bind(folder.path()).map_err(ServeError::Admin)?;
     let path = socket.path().to_owned();
-    let stored = StoredOperations::new(store.clone(), replica_options(settings), clock);
-    let operations = Arc::new(LiveOperations::new(registry.clone(), Arc::new(stored)));
     let stop = stop.clone();
     let serve = socket.serve(operations, settings.frame_bytes_max, async move {
         stop.requested().await;
@@ -277,6 +277,8 @@ fn adapter_options(settings: &Settings) -> AdapterOptions {
         unauthenticated_timeout_ms: settings.unauthenticated_timeout_ms,
         unauthenticated_bytes_max: size(settings.unauthenticated_bytes_max),
         documents_per_connection_max: size(settings.documents_per_connection_max),
+        auth_audience: settings.auth_audience.clone(),
+        auth_issuer: settings.auth_issuer.clone(),
         expiry_warning_ms: settings.expiry_warning_ms,
         on_expiry: settings.on_expiry,
         hocuspocus_at_root: settings.hocuspocus_at_root,

@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use driftless_proto::name::DocumentName;
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use super::{hocuspocus, ywebsocket};
+use super::{hocuspocus, ysweet, ywebsocket};
 
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// The text format of Prometheus.
@@ -55,6 +55,12 @@ impl DoorSigns {
                 client: "new WebsocketProvider(\"ws://HOST/ws\", name, doc)",
             },
             DoorSign {
+                matches: ysweet::matches,
+                place: "/d/{document}/ws/{document}",
+                dialect: "y-sweet",
+                client: "createYjsProvider(doc, name, authEndpoint)",
+            },
+            DoorSign {
                 matches: hocuspocus::matches,
                 place: "/hocuspocus",
                 dialect: "hocuspocus",
@@ -86,7 +92,7 @@ pub(super) fn set_plain_text(headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, PLAIN_TEXT);
 }
 
-fn plain(status: StatusCode, text: impl Into<String>) -> HttpResponse {
+pub(super) fn plain(status: StatusCode, text: impl Into<String>) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((CONTENT_TYPE, PLAIN_TEXT))
         .body(text.into())
@@ -149,6 +155,7 @@ pub(super) fn nothing_here(signs: &DoorSigns) -> String {
     for DoorSign { place, dialect, .. } in &signs.0 {
         text.push_str(&format!("  {place}  WebSocket, {dialect}\n"));
     }
+    text.push_str("  /doc/new  /doc/{document}/auth  /d/{document}/as-update  /d/{document}/update  HTTP, y-sweet\n");
     text.push_str("  /healthz  /readyz  /metrics\n");
     text
 }

@@ -31,8 +31,10 @@ use self::hocuspocus::Hocuspocus;
 use self::http::{DoorSigns, Readiness};
 use self::proxy_protocol::Entrance;
 use self::websocket::{Single, door};
+use self::ysweet::{Calls, YSweet};
 use self::ywebsocket::YWebSocket;
-use crate::auth::Authority;
+use crate::admin::operations::DocumentOperations;
+use crate::auth::{Authority, Signer};
 use crate::clock::Clock;
 use crate::session::Documents;
 
@@ -44,6 +46,7 @@ pub mod http;
 mod origin;
 mod proxy_protocol;
 mod websocket;
+mod ysweet;
 mod ywebsocket;
 
 pub use self::websocket::Dialect;
@@ -79,6 +82,10 @@ pub struct AdapterOptions {
     pub unauthenticated_bytes_max: usize,
     /// Documents at a time over one connection.
     pub documents_per_connection_max: usize,
+    /// What tokens that are handed out have to name, as [`Authority`] wants it.
+    pub auth_audience: Option<String>,
+    /// The same for their issuer.
+    pub auth_issuer: Option<String>,
     /// How long before its access ends a peer is warned.
     pub expiry_warning_ms: u64,
     /// What becomes of a session whose access has expired.
@@ -119,6 +126,8 @@ impl Default for AdapterOptions {
             unauthenticated_timeout_ms: 10_000,
             unauthenticated_bytes_max: 1 << 20,
             documents_per_connection_max: 1_000,
+            auth_audience: None,
+            auth_issuer: None,
             expiry_warning_ms: 30_000,
             on_expiry: OnExpiry::End,
             hocuspocus_at_root: false,
@@ -143,6 +152,10 @@ pub struct Behind {
     pub documents: Arc<dyn Documents>,
     /// Who may use them.
     pub authority: Authority,
+    /// What is done with documents by calls over HTTP; without it there are none.
+    pub operations: Option<Arc<dyn DocumentOperations>>,
+    /// Signs the tokens that calls hand out, if there is a key.
+    pub signer: Option<Signer>,
     /// What `/readyz` says.
     pub readiness: Arc<dyn Readiness>,
     /// What `/metrics` says, if metrics are recorded. Whoever installed the recorder runs its
@@ -212,6 +225,7 @@ struct Door<I> {
 fn doors<I: Movable>(edge: &Arc<Edge>) -> Vec<Door<I>> {
     let mut doors = vec![
         door::<I, Single<YWebSocket>>(ywebsocket::matches, edge),
+        door::<I, Single<YSweet>>(ysweet::matches, edge),
         door::<I, Hocuspocus>(hocuspocus::matches, edge),
     ];
     if edge.options.hocuspocus_at_root {
@@ -298,9 +312,15 @@ fn start(
         let doors = doors::<TcpStream>(&edge);
         let signs = DoorSigns::new();
         let behind = behind.clone();
+        let calls = calls(&edge, &behind);
         let app = App::new().configure({
             let signs = signs.clone();
-            move |config| http::configure(config, behind.readiness, behind.metrics, signs)
+            move |config| {
+                if let Some(calls) = calls {
+                    ysweet::configure(config, calls);
+                }
+                http::configure(config, behind.readiness, behind.metrics, signs);
+            }
         });
         let doors = Rc::new((doors, signs));
         let upgrade = move |(request, framed): (Request, Framed<TcpStream, Codec>)| {
@@ -329,6 +349,19 @@ fn start(
     Ok(builder
         .listen("doors", listener.into_std()?, service)?
         .run())
+}
+
+/// What calls over HTTP work with.
+fn calls(edge: &Edge, behind: &Behind) -> Option<Calls> {
+    Some(Calls {
+        authority: behind.authority.clone(),
+        signer: behind.signer.clone(),
+        audience: edge.options.auth_audience.clone(),
+        issuer: edge.options.auth_issuer.clone(),
+        operations: behind.operations.clone()?,
+        clock: edge.clock,
+        update_bytes_max: edge.options.frame_bytes_max,
+    })
 }
 
 /// Lets a request in at its door.

@@ -127,6 +127,8 @@ impl House {
     pub(crate) fn open_door(&self) -> adapters::Server {
         let behind = adapters::Behind {
             authority: driftless::auth::Authority::open(),
+            operations: None,
+            signer: None,
             documents: Arc::new(self.registry.clone()),
             readiness: Arc::new(AlwaysReady),
             metrics: None,

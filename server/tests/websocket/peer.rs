@@ -45,6 +45,8 @@ pub(crate) fn start(options: AdapterOptions) -> (Server, Arc<Rooms>) {
     let rooms = Arc::<Rooms>::default();
     let behind = Behind {
         authority: driftless::auth::Authority::open(),
+        operations: None,
+        signer: None,
         documents: Arc::new(SharedRooms(rooms.clone())),
         readiness: Arc::new(AlwaysReady),
         metrics: None,

@@ -1,0 +1,305 @@
+//! y-sweet's calls over HTTP: new documents, client tokens, states as updates.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::{Bytes, Data, Path, PayloadConfig, ServiceConfig, get, post};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use driftless_proto::name::{DocumentName, NameError};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use serde::{Deserialize, Serialize};
+
+use super::{NAME, document};
+use crate::adapters::credentials;
+use crate::adapters::http::plain;
+use crate::admin::operations::{DocumentOperations, OperationError};
+use crate::auth::{Authority, Denial, Grant, NewToken, Question, Right, Signer, SigningError};
+use crate::clock::Clock;
+use crate::error::Refusal;
+use crate::store::Origin;
+
+/// The bytes of a call that is no update: an id and a few numbers.
+const BODY_BYTES_MAX: usize = 16 << 10;
+/// How long a client token is good for when nobody says, in seconds; as y-sweet has it.
+const VALID_SECONDS: u64 = 3_600;
+/// The longest that a client token can be good for, in seconds.
+const VALID_SECONDS_MAX: u64 = 366 * 24 * 3_600;
+/// Random bytes of an id that is made up here.
+const NEW_ID_BYTES: usize = 16;
+/// A state without anything in it, as a Yjs v1 update.
+const EMPTY_STATE: &[u8] = &[0, 0];
+
+/// What the calls work with.
+#[derive(Clone)]
+pub(in crate::adapters) struct Calls {
+    pub(in crate::adapters) authority: Authority,
+    pub(in crate::adapters) signer: Option<Signer>,
+    pub(in crate::adapters) audience: Option<String>,
+    pub(in crate::adapters) issuer: Option<String>,
+    pub(in crate::adapters) operations: Arc<dyn DocumentOperations>,
+    pub(in crate::adapters) clock: Clock,
+    pub(in crate::adapters) update_bytes_max: usize,
+}
+
+/// Why a call is not done.
+#[derive(Debug, thiserror::Error)]
+enum CallError {
+    /// The id names no document.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The caller may not.
+    #[error("{0}")]
+    Denied(Denial),
+    /// The document or the store refused.
+    #[error(transparent)]
+    Failed(#[from] OperationError),
+    /// The body is no JSON, or not what is expected.
+    #[error("the body is not understood: {0}")]
+    Body(#[from] serde_json::Error),
+    /// The body is larger than any honest one.
+    #[error("the body is too large")]
+    TooLarge,
+    /// The token would be refused.
+    #[error(transparent)]
+    Token(#[from] SigningError),
+    /// There is nothing to sign with.
+    #[error(
+        "this server has no key to sign tokens with (settings auth_signing_key, auth_secret); \
+         have your application make the client token"
+    )]
+    NoKey,
+}
+
+impl ResponseError for CallError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Name(_) | Self::Body(_) | Self::Token(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoKey => StatusCode::NOT_IMPLEMENTED,
+            Self::Denied(denial) => StatusCode::from_u16(Refusal::from(*denial).http_status)
+                .unwrap_or(StatusCode::FORBIDDEN),
+            Self::Failed(OperationError::NotFound) => StatusCode::NOT_FOUND,
+            Self::Failed(OperationError::Refused(_)) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Failed(OperationError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Failed(OperationError::Damaged(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        plain(self.status_code(), format!("{self}\n"))
+    }
+}
+
+/// Registers the calls.
+pub(in crate::adapters) fn configure(config: &mut ServiceConfig, calls: Calls) {
+    let largest = calls.update_bytes_max.max(BODY_BYTES_MAX);
+    config
+        .app_data(Data::new(calls))
+        .app_data(PayloadConfig::new(largest))
+        .route("/ready", get().to(ready))
+        .route("/check_store", get().to(ready))
+        .route("/check_store", post().to(ready))
+        .route("/doc/new", post().to(create))
+        .route("/doc/{id}/auth", post().to(hand_out));
+    for prefix in ["/d", "/doc"] {
+        config
+            .route(&format!("{prefix}/{{id}}/as-update"), get().to(read))
+            .route(&format!("{prefix}/{{id}}/update"), post().to(write));
+    }
+}
+
+/// The server answers and may be asked for the rest.
+async fn ready() -> HttpResponse {
+    HttpResponse::Ok().json(serde_json::json!({ "ok": true }))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NewDocument {
+    doc_id: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Created {
+    doc_id: String,
+}
+
+/// Names a new document. There is nothing to make: a document is there once it is written to.
+async fn create(
+    call: HttpRequest,
+    calls: Data<Calls>,
+    body: Bytes,
+) -> Result<HttpResponse, CallError> {
+    let asked: NewDocument = parse(&body)?;
+    let id = match asked.doc_id {
+        Some(id) => id,
+        None => new_id()?,
+    };
+    let name = document(&id)?;
+    calls.require(&call, &name, Right::Admin).await?;
+    Ok(HttpResponse::Ok().json(Created { doc_id: id }))
+}
+
+#[derive(Debug, Default, Deserialize, Serialize, Clone, Copy)]
+enum Authorization {
+    #[default]
+    #[serde(rename = "full")]
+    Full,
+    #[serde(rename = "read-only")]
+    ReadOnly,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct TokenRequest {
+    authorization: Authorization,
+    user_id: Option<String>,
+    valid_for_seconds: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClientToken {
+    url: String,
+    base_url: String,
+    doc_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    authorization: Authorization,
+}
+
+/// Hands out a token for one document, for a client to connect with.
+async fn hand_out(
+    call: HttpRequest,
+    calls: Data<Calls>,
+    id: Path<String>,
+    body: Bytes,
+) -> Result<HttpResponse, CallError> {
+    let asked: TokenRequest = parse(&body)?;
+    let name = document(&id)?;
+    calls.require(&call, &name, Right::Admin).await?;
+    let connection = call.connection_info();
+    let (scheme, host) = (connection.scheme(), connection.host());
+    let websocket = if scheme == "https" { "wss" } else { "ws" };
+    let token = match calls.authority.is_open() {
+        true => None,
+        false => Some(calls.mint(&name, &asked)?),
+    };
+    Ok(HttpResponse::Ok().json(ClientToken {
+        url: format!("{websocket}://{host}/d/{id}/ws"),
+        base_url: format!("{scheme}://{host}/d/{id}"),
+        doc_id: id.to_string(),
+        token,
+        authorization: asked.authorization,
+    }))
+}
+
+/// The whole state of a document, once all of it is durable.
+async fn read(
+    call: HttpRequest,
+    calls: Data<Calls>,
+    id: Path<String>,
+) -> Result<HttpResponse, CallError> {
+    let name = document(&id)?;
+    calls.require(&call, &name, Right::Read).await?;
+    let state = match calls.operations.export_state(&name).await {
+        Ok(state) => state,
+        Err(OperationError::NotFound) => Bytes::from_static(EMPTY_STATE),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "application/octet-stream"))
+        .body(state))
+}
+
+/// Writes an update to a document; answered once it is durable.
+async fn write(
+    call: HttpRequest,
+    calls: Data<Calls>,
+    id: Path<String>,
+    update: Bytes,
+) -> Result<HttpResponse, CallError> {
+    let name = document(&id)?;
+    let grant = calls.require(&call, &name, Right::Write).await?;
+    let peer = call
+        .peer_addr()
+        .map_or(String::new(), |peer| peer.to_string());
+    let origin = Origin {
+        identity: grant.subject.as_deref().map(str::to_owned),
+        door: format!("{NAME} {peer}"),
+    };
+    calls
+        .operations
+        .import_update(&name, update, origin)
+        .await?;
+    Ok(HttpResponse::Ok().finish())
+}
+
+impl Calls {
+    /// Lets a call go on only with this right; who is open to all asks for nothing.
+    async fn require(
+        &self,
+        call: &HttpRequest,
+        document: &DocumentName,
+        wanted: Right,
+    ) -> Result<Grant, CallError> {
+        let question = Question {
+            document: document.clone(),
+            token: credentials::token(call.head()).map_err(CallError::Denied)?,
+            address: call
+                .peer_addr()
+                .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip()),
+            door: NAME,
+        };
+        let grant = self
+            .authority
+            .decide(&question)
+            .await
+            .map_err(CallError::Denied)?;
+        match self.authority.is_open() || grant.right.allows(wanted) {
+            true => Ok(grant),
+            false => Err(CallError::Denied(Denial::NoRight)),
+        }
+    }
+
+    fn mint(&self, document: &DocumentName, asked: &TokenRequest) -> Result<String, CallError> {
+        let signer = self.signer.as_ref().ok_or(CallError::NoKey)?;
+        let now_ms = self.clock.wall_ms();
+        let seconds = asked.valid_for_seconds.unwrap_or(VALID_SECONDS);
+        let right = match asked.authorization {
+            Authorization::Full => Right::Write,
+            Authorization::ReadOnly => Right::Comment,
+        };
+        let signed = signer.sign(&NewToken {
+            subject: asked.user_id.clone(),
+            documents: vec![(document.as_str().to_owned(), right)],
+            issued_at_ms: now_ms,
+            expires_at_ms: now_ms + 1_000 * seconds.min(VALID_SECONDS_MAX),
+            audience: self.audience.clone(),
+            issuer: self.issuer.clone(),
+            ..NewToken::default()
+        });
+        Ok(signed?)
+    }
+}
+
+/// Reads a small body; none counts as an empty object.
+fn parse<T: Default + for<'a> Deserialize<'a>>(body: &Bytes) -> Result<T, CallError> {
+    match body.len() {
+        0 => Ok(T::default()),
+        1..=BODY_BYTES_MAX => Ok(serde_json::from_slice(body)?),
+        _ => Err(CallError::TooLarge),
+    }
+}
+
+/// An id that nobody can guess.
+fn new_id() -> Result<String, CallError> {
+    let mut bytes = [0; NEW_ID_BYTES];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| OperationError::Unavailable("the system gives no random bytes".to_owned()))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
