@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::actors::{DocumentOptions, Registry};
 use crate::adapters::http::{Readiness, ReadinessReport};
+use crate::adapters::tls::{CertificateError, Tls};
 use crate::adapters::{self, AdapterOptions, Behind};
 use crate::admin::live::LiveOperations;
 use crate::admin::server::AdminSocket;
@@ -27,7 +28,7 @@ use crate::auth::{AuthError, Authority, Signer};
 use crate::backends;
 use crate::bus::{Bus, BusError};
 use crate::clock::Clock;
-use crate::config::parts::replica_options;
+use crate::config::parts::{certificate_files, replica_options};
 use crate::config::{Settings, StoreLocation};
 use crate::signals::StopRequest;
 use crate::store::committer::{Committer, CommitterOptions};
@@ -71,6 +72,9 @@ pub enum ServeError {
         /// What the operating system said.
         error: io::Error,
     },
+    /// The doors are to speak TLS and have no usable certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The admin socket cannot be made.
     #[error("the admin socket cannot be made in the data folder: {0}")]
     Admin(io::Error),
@@ -104,6 +108,7 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     process::raise_open_files_limit();
     let clock = Clock::start();
     let (recorder, upkeep) = start_metrics()?;
+    let tls = load_certificate(&settings, clock)?;
     let folder = DataFolder::open(&settings.data)?;
     let opened = backends::open_store(&settings, &folder).await?;
     let (id, fingerprint) = (opened.cluster_id.as_deref(), opened.fingerprint.as_deref());
@@ -134,7 +139,11 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
         metrics: Some(recorder),
     };
     let address = settings.listen;
-    let doors = adapters::serve(adapter_options(&settings), behind, clock)
+    let options = AdapterOptions {
+        tls,
+        ..adapter_options(&settings)
+    };
+    let doors = adapters::serve(options, behind, clock)
         .map_err(|error| ServeError::Listen { address, error })?;
     let admin = start_admin(&settings, operations, &folder, &stop)?;
     logging::announce(&settings, doors.address(), &admin.path);
@@ -199,6 +208,17 @@ fn start_admin(
     });
     let task = actix_rt::spawn(serve);
     Ok(Admin { path, task })
+}
+
+fn load_certificate(settings: &Settings, clock: Clock) -> Result<Option<Tls>, CertificateError> {
+    let Some(files) = certificate_files(settings) else {
+        return Ok(None);
+    };
+    let tls = Tls::load(files)?;
+    if let Some(problem) = tls.validity().problem(clock.wall_ms() / 1_000) {
+        tracing::warn!("the TLS certificate {problem}: clients refuse it");
+    }
+    Ok(Some(tls))
 }
 
 /// The recorder, and the task that keeps its summaries small.

@@ -49,6 +49,7 @@ pub fn announce(settings: &Settings, listen: SocketAddr, admin: &Path) {
             admin = %admin.display(),
             relay = relay(settings),
             insecure_open = settings.insecure_open,
+            tls = has_tls(settings),
             "serving"
         ),
     }
@@ -58,13 +59,14 @@ pub fn announce(settings: &Settings, listen: SocketAddr, admin: &Path) {
 fn banner(settings: &Settings, listen: SocketAddr, admin: &Path) -> String {
     let mut text = format!("Driftless {}\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<9}{value}\n"));
+    let secure = if has_tls(settings) { "s" } else { "" };
     line(
         "clients",
-        format!("ws://{listen}/ws/<document>  (y-websocket)"),
+        format!("ws{secure}://{listen}/ws/<document>  (y-websocket)"),
     );
     line(
         "status",
-        format!("http://{listen}/healthz  /readyz  /metrics"),
+        format!("http{secure}://{listen}/healthz  /readyz  /metrics"),
     );
     line("data", settings.data.display().to_string());
     line("store", store(settings));
@@ -101,6 +103,10 @@ fn banner(settings: &Settings, listen: SocketAddr, admin: &Path) -> String {
         );
     }
     text
+}
+
+fn has_tls(settings: &Settings) -> bool {
+    settings.tls_certificate.is_some()
 }
 
 fn store(settings: &Settings) -> String {
@@ -159,6 +165,17 @@ mod tests {
             assert!(text.contains(wanted), "{wanted} in\n{text}");
         }
         assert!(!text.contains("warning"));
+    }
+
+    #[test]
+    fn the_addresses_of_a_port_with_tls_say_so() {
+        let flags = [("tls_certificate", "c.pem"), ("tls_key", "k.pem")];
+        let text = told(&flags, "127.0.0.1:4242");
+        assert!(
+            text.contains(" wss://127.0.0.1:4242/ws/<document>"),
+            "{text}"
+        );
+        assert!(text.contains(" https://127.0.0.1:4242/healthz"), "{text}");
     }
 
     #[test]

@@ -13,6 +13,9 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
+    // One provider of cryptography for everything that speaks TLS: whoever asks for the default one
+    // gets this. It can only be there already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut context = Context {
         environment: &ProcessEnvironment,
         input: &mut io::stdin(),

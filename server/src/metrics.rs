@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::adapters::tls::Validity;
 use crate::outbox::Written;
 
 use metrics::{
@@ -232,6 +233,12 @@ pub const CONNECTIONS: &str = "driftless_connections";
 pub const CONNECTIONS_REFUSED: &str = "driftless_connections_refused_total";
 /// Connections of balancers without a usable PROXY protocol header, by reason.
 pub const PROXY_HEADERS_REFUSED: &str = "driftless_proxy_headers_refused_total";
+/// TLS handshakes that came to nothing, by reason.
+pub const TLS_HANDSHAKES_FAILED: &str = "driftless_tls_handshakes_failed_total";
+/// Looks at the TLS files that found something new, by outcome (exchanged or failed).
+pub const TLS_RELOADS: &str = "driftless_tls_reloads_total";
+/// Until when the TLS certificate is valid, in seconds since 1970.
+pub const TLS_NOT_AFTER: &str = "driftless_tls_certificate_not_after_seconds";
 /// Ended connections, by who ended them (server, peer, or lost) and the server's close code.
 pub const CONNECTIONS_CLOSED: &str = "driftless_connections_closed_total";
 /// WebSocket messages from clients.
@@ -251,6 +258,16 @@ pub fn describe_connections() {
         PROXY_HEADERS_REFUSED,
         "Connections of balancers without a usable PROXY protocol header"
     );
+    describe_counter!(TLS_HANDSHAKES_FAILED, "TLS handshakes that came to nothing");
+    describe_counter!(
+        TLS_RELOADS,
+        "Changed TLS files that were taken (exchanged) or could not be (failed)"
+    );
+    describe_gauge!(
+        TLS_NOT_AFTER,
+        Unit::Seconds,
+        "Until when the TLS certificate is valid, since 1970"
+    );
     describe_counter!(
         CONNECTIONS_CLOSED,
         "Ended connections, by who ended them and code"
@@ -267,6 +284,18 @@ pub(crate) fn connection_refused(reason: &'static str) {
 
 pub(crate) fn proxy_header_refused(reason: &'static str) {
     counter!(PROXY_HEADERS_REFUSED, "reason" => reason).increment(1);
+}
+
+pub(crate) fn tls_handshake_failed(reason: &'static str) {
+    counter!(TLS_HANDSHAKES_FAILED, "reason" => reason).increment(1);
+}
+
+pub(crate) fn tls_reloaded(outcome: &'static str) {
+    counter!(TLS_RELOADS, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn tls_certificate(validity: Validity) {
+    gauge!(TLS_NOT_AFTER).set(validity.not_after as f64);
 }
 
 /// `code` is one of the server's own: what peers invent is no label, their number is unbounded.

@@ -8,7 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use certificates::{Folder, Pair};
 use driftless_cluster::{Cluster, ClusterOptions, NodeOptions, Part};
+
+#[path = "websocket/certificates.rs"]
+mod certificates;
 
 /// Tests mostly wait, so more files than cores run at a time.
 const NODE_FILES_AT_A_TIME: usize = 6;
@@ -21,7 +25,14 @@ const FILE_TIMEOUT_MS: usize = 600_000;
 
 #[test]
 fn js_clients_in_node() {
-    run(&["clients", "wire", "durability"], NODE_FILES_AT_A_TIME);
+    let folder = Folder::holding(&Pair::new("127.0.0.1"));
+    let certificate = folder.certificate_path();
+    let variables = [
+        ("TEST_CERTIFICATE_FOLDER", folder.path()),
+        ("NODE_EXTRA_CA_CERTS", &certificate),
+    ];
+    let folders = ["clients", "wire", "durability"];
+    run_with(&folders, NODE_FILES_AT_A_TIME, &variables);
 }
 
 #[test]
@@ -44,7 +55,11 @@ fn js_clients_in_node_on_three_nodes() {
             .iter()
             .map(|node| node.address().to_string()),
     );
-    run_with(&["cluster"], 1, &[("DRIFTLESS_CLUSTER", &places.join(","))]);
+    run_with(
+        &["cluster"],
+        1,
+        &[("DRIFTLESS_CLUSTER", places.join(",").as_ref())],
+    );
     assert_eq!(cluster.stop(), [""; 0], "every part ends by itself");
 }
 
@@ -57,7 +72,7 @@ fn run(folders: &[&str], files_at_a_time: usize) {
     run_with(folders, files_at_a_time, &[]);
 }
 
-fn run_with(folders: &[&str], files_at_a_time: usize, variables: &[(&str, &str)]) {
+fn run_with(folders: &[&str], files_at_a_time: usize, variables: &[(&str, &Path)]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/js");
     assert!(
         root.join("node_modules").is_dir(),

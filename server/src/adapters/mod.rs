@@ -14,10 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_codec::{AsyncRead, AsyncWrite, Framed};
+use actix_http::error::DispatchError;
 use actix_http::h1::Codec;
-use actix_http::{HttpService, Request};
-use actix_server::{ServerBuilder, ServerHandle};
-use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_http::{HttpService, Protocol, Request};
+use actix_server::{GracefulShutdownSignal, ServerBuilder, ServerHandle};
+use actix_service::{
+    IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config,
+};
 use actix_web::App;
 use actix_web::dev::AppConfig;
 use ipnet::IpNet;
@@ -30,6 +33,7 @@ use self::connections::Connections;
 use self::hocuspocus::Hocuspocus;
 use self::http::{DoorSigns, Readiness};
 use self::proxy_protocol::Entrance;
+use self::tls::{Tls, TlsStream};
 use self::websocket::{Single, door};
 use self::ysweet::{Calls, YSweet};
 use self::ywebsocket::YWebSocket;
@@ -45,6 +49,7 @@ mod hocuspocus;
 pub mod http;
 mod origin;
 mod proxy_protocol;
+pub mod tls;
 mod websocket;
 mod ysweet;
 mod ywebsocket;
@@ -92,8 +97,12 @@ pub struct AdapterOptions {
     pub on_expiry: OnExpiry,
     /// Hocuspocus' dialect is spoken at every path that is no other door's.
     pub hocuspocus_at_root: bool,
-    /// Time for a client to send its request head.
+    /// Time for a client to send its request head, and as much for each step before that.
     pub handshake_timeout_ms: u64,
+    /// The certificate of a server that speaks nothing but TLS.
+    pub tls: Option<Tls>,
+    /// How often the files of the certificate are looked at.
+    pub tls_look_every_ms: u64,
     /// Peers that must open with a PROXY protocol header, which tells their client's address.
     pub proxy_protocol_from: Vec<IpNet>,
     /// Bytes of one message from a client, all its fragments together.
@@ -132,6 +141,8 @@ impl Default for AdapterOptions {
             on_expiry: OnExpiry::End,
             hocuspocus_at_root: false,
             handshake_timeout_ms: 10_000,
+            tls: None,
+            tls_look_every_ms: 5_000,
             proxy_protocol_from: Vec::new(),
             frame_bytes_max: 32 * 1024 * 1024,
             outbox_bytes_max: 256 * 1024,
@@ -241,6 +252,8 @@ pub struct Server {
     handle: ServerHandle,
     task: JoinHandle<io::Result<()>>,
     connections: Arc<Connections>,
+    /// Looks for a new certificate.
+    watch: Option<JoinHandle<()>>,
     drain_ms: u64,
     goodbye_ms_max: u64,
     shutdown_timeout: Duration,
@@ -256,6 +269,8 @@ pub fn serve(options: AdapterOptions, behind: Behind, clock: Clock) -> io::Resul
     let goodbye_ms_max = options.shutdown_timeout_ms / GOODBYE_SHARE;
     let drain_ms = options.drain_ms;
     let shutdown_timeout = Duration::from_millis(options.shutdown_timeout_ms + drain_ms);
+    let look_every = Duration::from_millis(options.tls_look_every_ms);
+    let tls = options.tls.clone();
     let edge = Arc::new(Edge {
         clock,
         documents: behind.documents.clone(),
@@ -266,11 +281,13 @@ pub fn serve(options: AdapterOptions, behind: Behind, clock: Clock) -> io::Resul
     let server = start(listener, &edge, behind)?;
     let handle = server.handle();
     let task = tokio::spawn(server);
+    let watch = tls.map(|tls| tokio::spawn(tls::watch(tls, look_every)));
     Ok(Server {
         address,
         handle,
         task,
         connections,
+        watch,
         drain_ms,
         goodbye_ms_max,
         shutdown_timeout,
@@ -301,54 +318,82 @@ fn start(
         .shutdown_timeout((options.shutdown_timeout_ms + options.drain_ms).div_ceil(1_000))
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
-    let handshake_timeout = Duration::from_millis(options.handshake_timeout_ms);
+    let timeout = Duration::from_millis(options.handshake_timeout_ms);
     let entrance = Arc::new(Entrance {
         balancers: options.proxy_protocol_from.clone(),
-        timeout: handshake_timeout,
+        timeout,
         stopping: stopping.clone(),
     });
+    let listener = listener.into_std()?;
+    let tls = options.tls.clone();
     let edge = edge.clone();
-    let service = move || {
-        let doors = doors::<TcpStream>(&edge);
-        let signs = DoorSigns::new();
-        let behind = behind.clone();
-        let calls = calls(&edge, &behind);
-        let app = App::new().configure({
-            let signs = signs.clone();
-            move |config| {
-                if let Some(calls) = calls {
-                    ysweet::configure(config, calls);
-                }
-                http::configure(config, behind.readiness, behind.metrics, signs);
-            }
-        });
-        let doors = Rc::new((doors, signs));
-        let upgrade = move |(request, framed): (Request, Framed<TcpStream, Codec>)| {
-            let running = open(&doors.0, &doors.1, &request, framed);
-            async move {
-                running.await;
-                Ok::<(), actix_web::Error>(())
-            }
-        };
-        let entrance = entrance.clone();
-        let admit = move |stream: TcpStream| {
+    let builder = match tls {
+        None => builder.listen("doors", listener, move || {
             let entrance = entrance.clone();
-            async move { entrance.admit(stream).await }
-        };
-        let stopping = stopping.clone();
-        let http = HttpService::build()
-            .client_request_timeout(handshake_timeout)
-            .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
-            })
-            .upgrade(fn_service(upgrade))
-            .finish(map_config(app.into_factory(), |()| AppConfig::default()));
-        fn_service(admit).and_then(http)
+            let admit = move |stream: TcpStream| {
+                let entrance = entrance.clone();
+                async move { entrance.admit(stream).await }
+            };
+            fn_service(admit).and_then(http_service::<TcpStream>(&edge, &behind, &stopping))
+        }),
+        Some(tls) => builder.listen("doors", listener, move || {
+            let way = (entrance.clone(), tls.clone(), stopping.clone());
+            let admit = move |stream: TcpStream| {
+                let (entrance, tls, stopping) = way.clone();
+                async move {
+                    let (stream, protocol, peer) = entrance.admit(stream).await?;
+                    let handshake = tls.admit(stream, peer, timeout, &stopping);
+                    // Boxed: what it needs is given back when it is done.
+                    Ok((Box::pin(handshake).await?, protocol, peer))
+                }
+            };
+            fn_service(admit).and_then(http_service::<TlsStream>(&edge, &behind, &stopping))
+        }),
     };
-    Ok(builder
-        .listen("doors", listener.into_std()?, service)?
-        .run())
+    Ok(builder?.run())
+}
+
+/// HTTP over one kind of stream, and the doors that WebSockets leave it by.
+fn http_service<I: Movable>(
+    edge: &Arc<Edge>,
+    behind: &Behind,
+    stopping: &GracefulShutdownSignal,
+) -> impl ServiceFactory<
+    (I, Protocol, Option<SocketAddr>),
+    Config = (),
+    Response = (),
+    Error = DispatchError,
+    InitError = (),
+> + use<I> {
+    let doors = doors::<I>(edge);
+    let signs = DoorSigns::new();
+    let calls = calls(edge, behind);
+    let app = App::new().configure({
+        let (behind, signs) = (behind.clone(), signs.clone());
+        move |config| {
+            if let Some(calls) = calls {
+                ysweet::configure(config, calls);
+            }
+            http::configure(config, behind.readiness, behind.metrics, signs);
+        }
+    });
+    let doors = Rc::new((doors, signs));
+    let upgrade = move |(request, framed): (Request, Framed<I, Codec>)| {
+        let running = open(&doors.0, &doors.1, &request, framed);
+        async move {
+            running.await;
+            Ok::<(), actix_web::Error>(())
+        }
+    };
+    let stopping = stopping.clone();
+    HttpService::build()
+        .client_request_timeout(Duration::from_millis(edge.options.handshake_timeout_ms))
+        .graceful_shutdown_signal(move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        })
+        .upgrade(fn_service(upgrade))
+        .finish(map_config(app.into_factory(), |()| AppConfig::default()))
 }
 
 /// What calls over HTTP work with.
@@ -416,6 +461,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if let Some(watch) = &self.watch {
+            watch.abort();
+        }
         self.connections.sever_all();
         self.task.abort();
     }

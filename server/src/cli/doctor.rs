@@ -7,15 +7,22 @@ use serde_json::json;
 
 use super::print::safe;
 use super::target::run;
+use super::time::rfc3339;
 use super::{
     Context, EXIT_DAMAGED, EXIT_DONE, EXIT_REFUSED, EXIT_UNAVAILABLE, Failure, files, print,
 };
 use crate::backends::{bus_options, postgres_options};
 use crate::bus::redis::{self, Database, RedisProblem};
+use crate::clock::Clock;
+use crate::config::parts::certificate_files;
 use crate::config::{BusLocation, Settings, StoreLocation};
 use crate::finding::{Finding, Grade};
 use crate::store::data_folder::DataFolder;
 use crate::store::{StoreError, postgres, sqlite};
+
+/// Whoever renews by itself has done so by then: the usual tools begin 30 days ahead, or at a third
+/// of the time that is left.
+const CERTIFICATE_DAYS_MIN: u64 = 7;
 
 /// Looks, and prints a line for each thing. Fails with the code of the first problem.
 pub(super) fn perform(
@@ -64,6 +71,7 @@ async fn examine(settings: &Settings) -> Vec<Finding> {
         }
     }
     findings.extend(bus(settings, cluster_id.as_deref(), fingerprint.as_deref()).await);
+    findings.extend(certificate(settings, Clock::start().wall_ms()));
     findings
 }
 
@@ -191,6 +199,34 @@ fn bus_findings(
         findings.push(postgres::clock_finding("bus clock", ahead_ms));
     }
     findings
+}
+
+/// The certificate of the doors, if they are to speak TLS.
+fn certificate(settings: &Settings, now_ms: u64) -> Option<Finding> {
+    let subject = "tls";
+    let files = certificate_files(settings)?;
+    let validity = match files.load() {
+        Ok(certificate) => certificate.validity,
+        Err(error) => return Some(Finding::refused(subject, error.to_string())),
+    };
+    let now = now_ms / 1_000;
+    let shown = files.certificate.display();
+    let ends = rfc3339(validity.not_after.saturating_mul(1_000));
+    let days = validity.days_left(now);
+    Some(match validity.problem(now) {
+        Some(problem) => {
+            let text = format!("{shown} {problem} (it ends {ends}): clients refuse it; renew it");
+            Finding::warning(subject, text)
+        }
+        None if days < CERTIFICATE_DAYS_MIN => {
+            let text = format!("{shown} expires in {days} days ({ends}); renew it");
+            Finding::warning(subject, text)
+        }
+        None => {
+            let text = format!("{shown} fits its key, {days} days left ({ends})");
+            Finding::ok(subject, text)
+        }
+    })
 }
 
 fn word(grade: Grade) -> &'static str {

@@ -30,7 +30,8 @@ pub fn consistent(settings: &Settings) -> Result<(), ConfigError> {
             show_size(settings.frame_bytes_max),
         )));
     }
-    authenticates_one_way(settings)
+    authenticates_one_way(settings)?;
+    encrypts_with_both(settings)
 }
 
 /// Keys and a hook are two answers to one question.
@@ -58,6 +59,19 @@ fn authenticates_one_way(settings: &Settings) -> Result<(), ConfigError> {
         );
     }
     Ok(())
+}
+
+/// A certificate and its key are one thing.
+fn encrypts_with_both(settings: &Settings) -> Result<(), ConfigError> {
+    let (set, missing) = match (&settings.tls_certificate, &settings.tls_key) {
+        (Some(_), None) => ("tls_certificate", "tls_key"),
+        (None, Some(_)) => ("tls_key", "tls_certificate"),
+        _ => return Ok(()),
+    };
+    Err(ConfigError::Conflict(format!(
+        "`{set}` is set and `{missing}` is not, but TLS needs a certificate and its key; set both, \
+         or neither to speak plain HTTP"
+    )))
 }
 
 fn has_keys(settings: &Settings) -> bool {

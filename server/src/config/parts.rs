@@ -4,6 +4,7 @@ use driftless_proto::engine::{Relay, ReplicaOptions};
 
 use super::kinds::RelayMode;
 use super::table::Settings;
+use crate::adapters::tls::CertificateFiles;
 
 /// The bounds and times of a replica.
 pub fn replica_options(settings: &Settings) -> ReplicaOptions {
@@ -21,6 +22,14 @@ pub fn replica_options(settings: &Settings) -> ReplicaOptions {
         presence_entries_max: in_memory(settings.presence_entries_max),
         stateless_bytes_max: in_memory(settings.stateless_bytes_max),
     }
+}
+
+/// Where the certificate of the doors lies, if they speak TLS.
+pub fn certificate_files(settings: &Settings) -> Option<CertificateFiles> {
+    Some(CertificateFiles {
+        certificate: settings.tls_certificate.clone()?,
+        key: settings.tls_key.clone()?,
+    })
 }
 
 /// Only a machine with small addresses could not count so far, nor hold as much.

@@ -100,7 +100,15 @@ settings! {
              (but see proxy_protocol_from), hence no lower default.";
         "handshake_timeout_ms" as handshake_timeout_ms: Milliseconds -> u64 [100, 120_000]
             = Preset::Fixed("10s"),
-            "Time for a client to send its request head; ends connections that send it drop by drop.";
+            "Time for a client to send its request head, and as much for the TLS handshake before it; \
+             ends connections that send it drop by drop.";
+        "tls_certificate" as tls_certificate: OptionalPath -> Option<PathBuf> = Preset::Fixed(""),
+            "PEM file with the server's certificate and then those that signed it. With it the port \
+             speaks TLS 1.2 and 1.3 and nothing else: https:// and wss://. Looked at every 5s and at \
+             SIGHUP: a new pair serves who connects from then on; a broken one changes nothing, is \
+             logged and counted.";
+        "tls_key" as tls_key: OptionalPath -> Option<PathBuf> = Preset::Fixed(""),
+            "PEM file with the key of tls_certificate, not encrypted; both are set, or neither.";
         "proxy_protocol_from" as proxy_protocol_from: AddressRanges -> Vec<IpNet>
             = Preset::Fixed(""),
             "Balancers, as addresses or ranges, that open every connection with a header of the PROXY \

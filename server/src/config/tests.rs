@@ -281,7 +281,15 @@ fn broken_files_are_told_by_line_without_quoting_them() {
 
 #[test]
 fn settings_that_contradict_each_other_are_refused() {
-    let table: [(&[(&str, &str)], &str); 3] = [
+    let table: [(&[(&str, &str)], &str); 5] = [
+        (
+            &[("tls_certificate", "c.pem")],
+            "`tls_certificate` is set and `tls_key` is not",
+        ),
+        (
+            &[("tls_key", "k.pem")],
+            "`tls_key` is set and `tls_certificate` is not",
+        ),
         (
             &[("frame_bytes_max", "1MiB")],
             "`frame_bytes_max` (1MiB) is below",

@@ -30,7 +30,8 @@ impl Binary {
         let mut read = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut banner = read.by_ref().map(Result::unwrap);
         let address = banner.find_map(|line| {
-            let (_, rest) = line.split_once("ws://")?;
+            let (_, address) = line.split_once("clients  ")?;
+            let (_, rest) = address.split_once("://")?;
             rest.split_once('/')?.0.parse().ok()
         });
         let address = address.expect("a banner with the address");
@@ -48,6 +49,13 @@ impl Binary {
             lines,
             _folder: folder,
         }
+    }
+
+    /// Sends it this signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let process = self.child.id().to_string();
+        let sent = Command::new("kill").args([name, &process]).status();
+        assert!(sent.unwrap().success());
     }
 
     /// What it has written behind the address so far.

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod binary;
+mod certificates;
 mod flow;
 mod handshake;
 mod lifetime;
 mod peer;
 mod proxy_protocol;
 mod rooms;
+mod tls;

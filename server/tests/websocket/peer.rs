@@ -7,7 +7,7 @@ use std::time::Duration;
 use driftless::adapters::http::{Readiness, ReadinessReport};
 use driftless::adapters::{AdapterOptions, Behind, Server, serve};
 use driftless::clock::Clock;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -64,8 +64,9 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     waited.await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
-pub(crate) struct Peer {
-    pub(crate) stream: TcpStream,
+/// Over any stream; a plain one unless told otherwise.
+pub(crate) struct Peer<S = TcpStream> {
+    pub(crate) stream: S,
 }
 
 /// A frame of the server: its first byte and its payload.
@@ -132,9 +133,12 @@ impl Peer {
         assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
         peer
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
+        self.stream.flush().await.unwrap();
     }
 
     pub(crate) async fn send_update(&mut self, payload: &[u8]) {

@@ -45,7 +45,12 @@ export class Server {
 
   /** What a y-websocket provider gets as its server. */
   get url () {
-    return `ws://127.0.0.1:${this.port}/ws`
+    return `ws${this.secure}://127.0.0.1:${this.port}/ws`
+  }
+
+  /** What a server with a certificate has in its URLs, and others have not. */
+  get secure () {
+    return this.flags.includes('--tls-certificate') ? 's' : ''
   }
 
   /** Takes a port and a folder, and starts. */
@@ -83,7 +88,7 @@ export class Server {
 
   async isReady () {
     try {
-      const response = await fetch(`http://127.0.0.1:${this.port}/readyz`)
+      const response = await fetch(`http${this.secure}://127.0.0.1:${this.port}/readyz`)
       return response.ok
     } catch {
       return false
