@@ -45,6 +45,8 @@ ACCEPTED = {
         "tolerations": [{"key": "a", "operator": "Exists"}],
         "affinity": {"nodeAffinity": {}},
     },
+    "tokens of an issuer": {**URLS, "settings": {"auth_jwks_url": "https://id.example.com/keys"}},
+    "tokens by a secret of one's own": {"existingSecret": "mine"},
     "nothing optional": {
         **NEEDED,
         "podDisruptionBudget": {"enabled": False},
@@ -59,6 +61,7 @@ REFUSED = {
     "SQLite in a cluster": {**NEEDED, "store": {"url": "sqlite:"}},
     "a value that is not there": {**NEEDED, "replicas": 3},
     "a setting that the chart sets": {**NEEDED, "settings": {"listen": "0.0.0.0:1"}},
+    "a secret among the settings": {**URLS, "settings": {"auth_secret": "x" * 32}},
     "a fraction": {**NEEDED, "settings": {"connections_max": 1.5}},
 }
 
@@ -147,6 +150,8 @@ def unexpected(resources: list[dict]) -> list[str]:
         # From the secret.
         "DRIFTLESS_STORE": None,
         "DRIFTLESS_BUS": None,
+        "DRIFTLESS_AUTH_SECRET": None,
+        "DRIFTLESS_AUTH_HOOK_SECRET": None,
         "DRIFTLESS_PROXY_PROTOCOL_FROM": "192.0.2.0/24,2001:db8::/32",
         "DRIFTLESS_ALLOW_ORIGIN": "https://app.example.com,https://www.example.com",
         "DRIFTLESS_RELAY": "durable",

@@ -7,7 +7,7 @@ use std::path::Path;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::units::{show_duration_ms, show_size};
-use crate::config::{BusLocation, LogFormat, RelayMode, Settings, StoreLocation};
+use crate::config::{BusLocation, LogFormat, RelayMode, Settings, StoreLocation, check};
 
 /// Why log lines cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,7 @@ pub fn announce(settings: &Settings, listen: SocketAddr, admin: &Path) {
             relay = relay(settings),
             insecure_open = settings.insecure_open,
             tls = has_tls(settings),
+            access = access(settings),
             "serving"
         ),
     }
@@ -75,6 +76,7 @@ fn banner(settings: &Settings, listen: SocketAddr, admin: &Path) -> String {
         "admin",
         format!("{}  (driftless doc --help)", admin.display()),
     );
+    line("access", access(settings));
     line("relay", relay(settings).into());
     line(
         "history",
@@ -96,7 +98,7 @@ fn banner(settings: &Settings, listen: SocketAddr, admin: &Path) -> String {
     let mut origins = vec!["own host".to_owned(), "localhost".into()];
     origins.extend(settings.allow_origins.iter().cloned());
     line("origins", origins.join(", "));
-    if !listen.ip().to_canonical().is_loopback() {
+    if !check::authenticates(settings) && !listen.ip().to_canonical().is_loopback() {
         line(
             "warning",
             "open to everyone who reaches this port (insecure_open)".into(),
@@ -123,6 +125,25 @@ fn bus(settings: &Settings) -> String {
         (BusLocation::Local, StoreLocation::Postgres(_)) => {
             "none: changes of other nodes arrive by looking at the store".to_owned()
         }
+    }
+}
+
+/// Who may use documents.
+fn access(settings: &Settings) -> String {
+    if let Some(url) = &settings.auth_hook_url {
+        return format!("whom the application lets in ({url})");
+    }
+    let keys = [
+        ("auth_secret", settings.auth_secret.is_some()),
+        ("auth_signing_key", settings.auth_signing_key.is_some()),
+        ("auth_keys", settings.auth_keys.is_some()),
+        ("auth_jwks_url", settings.auth_jwks_url.is_some()),
+    ];
+    let named = keys.into_iter().filter(|(_, is_set)| *is_set);
+    let named: Vec<_> = named.map(|(name, _)| name).collect();
+    match named.is_empty() {
+        true => "everybody (docs/authentication.md)".into(),
+        false => format!("who shows a token ({})", named.join(", ")),
     }
 }
 
@@ -182,5 +203,20 @@ mod tests {
     fn an_open_port_is_warned_of() {
         let text = told(&[("insecure_open", "true")], "0.0.0.0:1");
         assert!(text.contains("warning  open to everyone"), "{text}");
+        assert!(text.contains("access   everybody"), "{text}");
+        let keys = [("auth_keys", "k"), ("auth_jwks_url", "https://id.example/")];
+        let text = told(&keys, "0.0.0.0:1");
+        assert!(
+            text.contains("a token (auth_keys, auth_jwks_url)"),
+            "{text}"
+        );
+        assert!(!text.contains("warning"), "{text}");
+        let secret = "x".repeat(32);
+        let hook = [
+            ("auth_hook_url", "https://app.example/ask?key=hunter2"),
+            ("auth_hook_secret", &secret),
+        ];
+        let text = told(&hook, "0.0.0.0:1");
+        assert!(text.contains("https://app.example/ask?key=***"), "{text}");
     }
 }

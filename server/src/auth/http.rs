@@ -61,10 +61,15 @@ pub(super) struct HttpClient(Client<HttpsConnector<HttpConnector>, Full<Bytes>>)
 impl HttpClient {
     /// Trusts the certificates that this system trusts, and those of Mozilla where it has none.
     pub(super) fn new() -> Result<Self, rustls::Error> {
+        Self::trusting(roots())
+    }
+
+    /// Trusts what these certificates signed.
+    pub(super) fn trusting(roots: RootCertStore) -> Result<Self, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots())
+            .with_root_certificates(roots)
             .with_no_client_auth();
         let mut sockets = HttpConnector::new();
         sockets.enforce_http(false);

@@ -87,6 +87,7 @@ impl KeyRing {
                 // An error means that the worker is gone: the keys are what they are.
                 Look::UnderWay(mut ended) => drop(ended.changed().await),
                 Look::TooSoon => skipped = true,
+                Look::Known => {}
             }
         }
         skipped

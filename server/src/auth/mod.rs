@@ -149,7 +149,11 @@ impl Authority {
         };
         let outcome = match &decision {
             Ok(_) => "allowed",
-            Err(denial) => denial.label(),
+            Err(denial) => {
+                let document = question.document.as_str();
+                tracing::debug!(document, door = question.door, peer = %question.address, outcome = denial.label(), "denied");
+                denial.label()
+            }
         };
         crate::metrics::auth_decided(outcome, question.door);
         decision

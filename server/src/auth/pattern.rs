@@ -106,7 +106,8 @@ mod tests {
     #[test]
     fn the_most_specific_pattern_counts() {
         use Right::{Admin, None, Read, Write};
-        let table: [(&[(&str, Right)], &str, Right); 9] = [
+        type Case<'a> = (&'a [(&'a str, Right)], &'a str, Right);
+        let table: [Case<'_>; 9] = [
             (&[("*", Read), ("team/*", Write)], "team/a", Write),
             (&[("*", Write), ("team/*", Read)], "team/a", Read),
             (&[("*", Write), ("team/*", None)], "team/a", None),

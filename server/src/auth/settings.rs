@@ -113,7 +113,7 @@ fn key_ring(settings: &Settings, time: &Arc<dyn TimeSource>) -> Result<KeyRing, 
         sources.push(source);
     }
     if let Some(url) = &settings.auth_jwks_url {
-        let place = Place::Url(url.uri().clone(), HttpClient::new()?);
+        let place = Place::Url(url.uri().clone(), Box::new(HttpClient::new()?));
         sources.push(Source::new(place, URL_PACE));
     }
     let rules = Rules {

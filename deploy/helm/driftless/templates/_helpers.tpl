@@ -41,8 +41,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* What the schema cannot say with a message that helps. */}}
 {{- define "driftless.check" -}}
-{{- if not .Values.insecureOpen -}}
-{{- fail "set insecureOpen=true: the server authenticates nobody yet, so whoever reaches the service can read and change every document" -}}
+{{- $settings := .Values.settings -}}
+{{- $auth := or $settings.auth_jwks_url $settings.auth_keys $settings.auth_hook_url -}}
+{{- if not (or $auth .Values.existingSecret .Values.insecureOpen) -}}
+{{- fail "say who may connect: settings.auth_jwks_url or settings.auth_hook_url (docs/authentication.md), existingSecret with DRIFTLESS_AUTH_SECRET, or insecureOpen=true, with which whoever reaches the service can read and change every document" -}}
 {{- end -}}
 {{- if and (not .Values.existingSecret) (not (and .Values.store.url .Values.bus.url)) -}}
 {{- fail "set store.url (postgres://…) and bus.url (redis://…), or existingSecret" -}}

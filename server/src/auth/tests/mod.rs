@@ -6,6 +6,7 @@ mod hooks;
 mod hostile;
 mod jwks;
 mod server;
+mod tls;
 mod vectors;
 
 use std::net::IpAddr;
