@@ -31,7 +31,7 @@ fn js_clients_in_node() {
         ("TEST_CERTIFICATE_FOLDER", folder.path()),
         ("NODE_EXTRA_CA_CERTS", &certificate),
     ];
-    let folders = ["clients", "wire", "durability"];
+    let folders = ["clients", "hocuspocus", "ysweet", "wire", "durability"];
     run_with(&folders, NODE_FILES_AT_A_TIME, &variables);
 }
 

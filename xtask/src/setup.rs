@@ -161,6 +161,17 @@ pub(crate) fn deploy_linters(root: &Path) -> Result<(), StepError> {
     install_missing(root, &missing)
 }
 
+/// What holds the embedded database from outside while tests look.
+const SQLITE_SHELL: [Server; 1] = [Server {
+    package: "sqlite3",
+    paths: &["/usr/bin/sqlite3", "/usr/local/bin/sqlite3"],
+}];
+
+/// The shell of SQLite, installed with apt-get when it is missing.
+pub(crate) fn sqlite_shell(root: &Path) -> Result<(), StepError> {
+    install_missing(root, &missing_of(&SQLITE_SHELL))
+}
+
 fn missing_of(wanted: &[Server]) -> Vec<&'static str> {
     let is_missing = |one: &&Server| !one.paths.iter().any(|path| Path::new(path).exists());
     wanted

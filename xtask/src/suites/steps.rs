@@ -133,6 +133,7 @@ fn rust(context: &Context) -> Result<Verdict, StepError> {
 
 fn js(context: &Context) -> Result<Verdict, StepError> {
     setup::npm_packages(&context.root)?;
+    setup::sqlite_shell(&context.root)?;
     setup::cluster_programs(&context.root)?;
     let mut command = cargo(&context.root);
     command

@@ -2,26 +2,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { CLIENTS, PAIRS, join } from '../helpers/clients.js'
+import { gone, seen } from '../helpers/presence.js'
 import { sharedServer } from '../helpers/server.js'
 import { sleep, until } from '../helpers/wait.js'
 
 const server = sharedServer()
-
-/** Well below the 15 s after which clients announce themselves again: nobody waits for that. */
-const SOON_MS = 10_000
-
-const seen = (watcher, peer, state) => until(
-  `${watcher.client.name} sees ${JSON.stringify(state)}`,
-  () => JSON.stringify(watcher.sees(peer)) === JSON.stringify(state),
-  SOON_MS,
-  () => `; it sees ${JSON.stringify(watcher.sees(peer))}`
-)
-
-const gone = (watcher, peer) => until(
-  `${watcher.client.name} sees ${peer.client.name} leave`,
-  () => watcher.sees(peer) === undefined,
-  SOON_MS
-)
 
 for (const [index, [first, second]] of PAIRS.entries()) {
   test(`${first.name} and ${second.name} see each other come, change and go`, async t => {

@@ -2,16 +2,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { CLIENTS, join } from '../helpers/clients.js'
+import { HOCUSPOCUS } from '../helpers/hocuspocus.js'
 import { startServer } from '../helpers/server.js'
 import { sleep } from '../helpers/wait.js'
+import { YSWEET } from '../helpers/ysweet.js'
 
-/** Three times the 30 s of silence after which y-websocket clients reconnect. */
+/** Three times the 30 s of silence after which clients of y-websocket and Hocuspocus reconnect. */
 const QUIET_MS = 92_000
 
 test('a quiet document sees no reconnect in 90 s, with and without presence', async t => {
   const server = await startServer(t)
   const peers = []
-  for (const client of CLIENTS) {
+  for (const client of [...CLIENTS, ...HOCUSPOCUS, YSWEET]) {
     const present = await join(t, client, server, 'quiet')
     present.present({ name: client.name })
     const absent = await join(t, client, server, 'quiet-and-absent')
@@ -21,6 +23,6 @@ test('a quiet document sees no reconnect in 90 s, with and without presence', as
   await sleep(QUIET_MS)
   for (const peer of peers) {
     assert.equal(peer.closes, 0, `${peer.client.name} lost its connection`)
-    assert.ok(peer.provider.wsconnected)
+    assert.ok(peer.isSynced)
   }
 })

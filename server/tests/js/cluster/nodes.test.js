@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { CLIENTS, converged, join } from '../helpers/clients.js'
+import { gone, seen } from '../helpers/presence.js'
 import { sleep, until } from '../helpers/wait.js'
 
 const [balancer, ...nodes] = process.env.DRIFTLESS_CLUSTER.split(',').map(address => ({
@@ -13,17 +14,6 @@ const [balancer, ...nodes] = process.env.DRIFTLESS_CLUSTER.split(',').map(addres
 
 /** Longer than the grace time after which who is gone is gone. */
 const GRACE_MS = 4_000
-
-/** Below the 15 s after which clients announce themselves again. */
-const SOON_MS = 10_000
-
-const seen = (watcher, peer, state) => until(
-  `${watcher.client.name} sees ${JSON.stringify(state)}`,
-  () => JSON.stringify(watcher.sees(peer)) === JSON.stringify(state),
-  SOON_MS
-)
-
-const gone = (watcher, peer) => until('it is gone', () => !watcher.sees(peer), SOON_MS)
 
 /** Notes every moment in which a peer is not there for a watcher. */
 function watch (watcher, peer) {

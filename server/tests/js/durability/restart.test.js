@@ -2,15 +2,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { CLIENTS, converged, join } from '../helpers/clients.js'
+import { HOCUSPOCUS } from '../helpers/hocuspocus.js'
 import { startServer } from '../helpers/server.js'
 import { sleep } from '../helpers/wait.js'
+import { YSWEET } from '../helpers/ysweet.js'
 
 const RESTARTS = 3
 
 test('clients that type through restarts lose nothing', async t => {
   const server = await startServer(t)
   const peers = []
-  for (const client of CLIENTS) {
+  for (const client of [...CLIENTS, ...HOCUSPOCUS, YSWEET]) {
     peers.push(await join(t, client, server, 'live'), await join(t, client, server, 'live'))
   }
   const expected = {}

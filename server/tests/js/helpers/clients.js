@@ -10,7 +10,7 @@ import { until } from './wait.js'
 /** Each provider listens for the end of the process; there are more here than Node expects. */
 process.setMaxListeners(100)
 
-const yjs13 = {
+export const yjs13 = {
   Doc: Doc13,
   text: doc => doc.getText('t'),
   set: (doc, key, value) => doc.getMap('m').set(key, value),
@@ -24,7 +24,7 @@ const yjs14 = {
   entries: doc => doc.get('m').getAttrs()
 }
 
-/** Every client that must work as it is. */
+/** The y-websocket clients; those of other dialects are in `hocuspocus.js` and `ysweet.js`. */
 export const CLIENTS = [
   { name: 'y-websocket 3.1', Provider: Provider3, ...yjs13 },
   { name: 'y-websocket 2.1', Provider: Provider2, ...yjs13 },
@@ -35,20 +35,26 @@ export const CLIENTS = [
 export const PAIRS = CLIENTS.flatMap((first, index) =>
   CLIENTS.slice(index).map(second => [first, second]))
 
-/** One provider with its document: a browser tab, in effect. */
+/** One provider with its document: a browser tab, in effect. Other dialects override how it connects. */
 export class Peer {
   constructor (client, server, document, options = {}) {
     this.client = client
     this.doc = new client.Doc()
     this.closes = 0
-    this.provider = new client.Provider(server.url, document, this.doc, {
+    this.provider = this.open(server, document, options)
+    this.awareness = this.provider.awareness
+  }
+
+  /** Makes the provider, which connects by itself. */
+  open (server, document, options) {
+    const provider = new this.client.Provider(server.url, document, this.doc, {
       WebSocketPolyfill: WebSocket,
       // In Node the fallback would connect the providers of one process behind the server's back.
       disableBc: true,
       ...options
     })
-    this.awareness = this.provider.awareness
-    this.provider.on('connection-close', () => { this.closes++ })
+    provider.on('connection-close', () => { this.closes++ })
+    return provider
   }
 
   get id () {
@@ -94,8 +100,12 @@ export class Peer {
     return this.awareness.getStates().get(other.id)
   }
 
+  get isSynced () {
+    return this.provider.synced
+  }
+
   synced () {
-    return until(`${this.client.name} is synced`, () => this.provider.synced)
+    return until(`${this.client.name} is synced`, () => this.isSynced)
   }
 
   /** Cuts the socket as a dying network does: without a goodbye. The provider reconnects. */
@@ -103,8 +113,27 @@ export class Peer {
     this.provider.ws?.terminate()
   }
 
+  /** Resolves when this peer has lost so many connections. */
+  closed (closes) {
+    return until(`${this.client.name} lost ${closes} connections`, () => this.closes >= closes)
+  }
+
+  /** The next end of the socket is the last, until `connect`. */
+  stayAway () {
+    this.provider.shouldConnect = false
+  }
+
   disconnect () {
     this.provider.disconnect()
+    return this.disconnected()
+  }
+
+  get isDisconnected () {
+    return !this.provider.wsconnected
+  }
+
+  disconnected () {
+    return until(`${this.client.name} is disconnected`, () => this.isDisconnected)
   }
 
   connect () {
@@ -124,7 +153,7 @@ export class Peer {
  * @param {import('node:test').TestContext} t
  */
 export async function join (t, client, server, document, options) {
-  const peer = new Peer(client, server, document, options)
+  const peer = new (client.Peer ?? Peer)(client, server, document, options)
   t.after(() => peer.destroy())
   await peer.synced()
   return peer

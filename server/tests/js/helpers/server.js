@@ -17,6 +17,17 @@ if (!binary) {
   throw new Error('DRIFTLESS_BIN must be the path of the driftless binary; cargo xtask test sets it')
 }
 
+/**
+ * The address of another door of the same server, which may be a `Server` or a node of a cluster.
+ *
+ * @param {{ url: string }} server
+ * @param {string} path such as `/hocuspocus`
+ * @param {string} [scheme] `ws:` or `http:`
+ */
+export function door (server, path, scheme = 'ws:') {
+  return `${scheme}//${new URL(server.url).host}${path}`
+}
+
 /** Settings of the surroundings would change what is tested, and unknown ones are refused. */
 const environment = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !name.startsWith('DRIFTLESS_')))
@@ -43,7 +54,7 @@ export class Server {
     this.process = null
   }
 
-  /** What a y-websocket provider gets as its server. */
+  /** What a y-websocket provider gets as its server. The other doors are beside it, see `door`. */
   get url () {
     return `ws${this.secure}://127.0.0.1:${this.port}/ws`
   }
@@ -114,6 +125,16 @@ export class Server {
   /** The way of a power cut, as far as a process can tell. */
   kill () {
     return this.end('SIGKILL')
+  }
+
+  /** A token of `driftless token`, made with this server's key. @returns {Promise<string>} */
+  async mint (...words) {
+    const key = this.flags.slice(this.flags.indexOf('--auth-secret')).slice(0, 2)
+    const { stdout } = await promisify(execFile)(binary, ['token', ...key, ...words], {
+      env: environment,
+      timeout: PATIENCE_MS
+    })
+    return stdout.trim()
   }
 
   /** Runs another command of the binary on the same data. @returns {Promise<string>} its output */

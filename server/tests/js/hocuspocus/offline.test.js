@@ -1,0 +1,100 @@
+/**
+ * What was written without a connection, and how it is counted.
+ *
+ * At each connection a provider sets `unsyncedChanges` to 1, for the step 2 that it will be asked for, and
+ * then also sends the updates that it had queued, uncounted. A server that acknowledged those as well would
+ * make generations 3 and 4 say "all is saved" at the first of them, and generation 2 count below zero, so
+ * that its next edit counts as saved at once. What lies within the state vector of the provider's step 1
+ * was made before it, and is owed no acknowledgement of its own.
+ */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { CLIENTS, converged, join } from '../helpers/clients.js'
+import { HOCUSPOCUS, HocuspocusPeer } from '../helpers/hocuspocus.js'
+import { sharedServer } from '../helpers/server.js'
+import { sleep } from '../helpers/wait.js'
+
+/** Long enough for an acknowledgement that must not come. */
+const QUIET_MS = 500
+
+const server = sharedServer()
+
+/** All that a provider says of its count from now on. */
+function numbers (peer) {
+  const told = []
+  peer.provider.on('unsyncedChanges', event => told.push(event.number ?? event))
+  return told
+}
+
+for (const client of HOCUSPOCUS) {
+  describe(client.name, () => {
+    const document = name => `${name}-${client.generation}`
+
+    test('counts what was written before it first connected as one', async t => {
+      const peer = new HocuspocusPeer(client, server, document('early'))
+      t.after(() => peer.destroy())
+      const told = numbers(peer)
+      for (const letter of 'early') peer.append(letter)
+      await peer.saved()
+      const reader = await join(t, CLIENTS[0], server, document('early'))
+      assert.equal(reader.text, 'early')
+      await sleep(QUIET_MS)
+      assert.deepEqual(told, [1, 2, 3, 4, 5, 1, 0])
+    })
+
+    test('counts what was written offline as one, and each later edit for itself', async t => {
+      const peer = await join(t, client, server, document('offline'))
+      const other = await join(t, CLIENTS[0], server, document('offline'))
+      await peer.saved()
+      await peer.disconnect()
+      for (let edit = 0; edit < 5; edit++) peer.append('.')
+      other.append('meanwhile')
+      const told = numbers(peer)
+      peer.connect()
+      await peer.saved()
+      await converged(peer, other)
+      await sleep(QUIET_MS)
+      assert.deepEqual(told, [1, 0])
+      peer.append('!')
+      assert.equal(peer.unsynced, 1, 'an edit is not saved before it was sent')
+      await peer.saved()
+      await sleep(QUIET_MS)
+      assert.deepEqual(told, [1, 0, 1, 0])
+      await converged(peer, other)
+    })
+
+    test('says that all is saved when it only deleted offline', async t => {
+      const peer = await join(t, client, server, document('deleted'))
+      const other = await join(t, CLIENTS[0], server, document('deleted'))
+      peer.append('abc')
+      await peer.saved()
+      await peer.disconnect()
+      peer.remove(1, 1)
+      peer.connect()
+      await peer.saved()
+      await converged(peer, other)
+      assert.equal(other.text, 'ac')
+    })
+
+    test('counts edits made while it connects', async t => {
+      const peer = await join(t, client, server, document('connecting'))
+      await peer.saved()
+      await peer.disconnect()
+      peer.append('offline')
+      let sent = false
+      peer.provider.on('outgoingMessage', () => {
+        // As soon as the first frame of the new connection leaves, which is before any answer.
+        if (sent || peer.socket.webSocket?.readyState !== 1) return
+        sent = true
+        queueMicrotask(() => setImmediate(() => peer.append('connecting')))
+      })
+      peer.connect()
+      await peer.saved()
+      await sleep(QUIET_MS)
+      assert.ok(sent)
+      assert.equal(peer.unsynced, 0)
+      const reader = await join(t, CLIENTS[0], server, document('connecting'))
+      assert.equal(reader.text, 'offlineconnecting')
+    })
+  })
+}
