@@ -19,6 +19,7 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod finding;
+pub mod import;
 pub mod logging;
 pub mod metrics;
 pub mod outbox;

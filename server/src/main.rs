@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         output: &mut io::stdout(),
         output_is_terminal: io::stdout().is_terminal(),
         errors: &mut io::stderr(),
+        errors_is_terminal: io::stderr().is_terminal(),
     };
     let code = cli::run(std::env::args_os(), &mut context, app::serve);
     ExitCode::from(code)

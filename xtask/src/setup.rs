@@ -8,9 +8,10 @@ use crate::error::StepError;
 use crate::packages;
 
 /// The folders with npm packages of their own, each with a lock file.
-const NPM_FOLDERS: [&str; 3] = [
+const NPM_FOLDERS: [&str; 4] = [
     "examples/web-editor",
     "proto/tests/interop",
+    "server/tests/import",
     "server/tests/js",
 ];
 

@@ -30,8 +30,8 @@ mod types;
 mod writes;
 
 pub use close::CloseReason;
-pub use replica::Replica;
-pub use snapshot::{SnapshotError, build_snapshot};
+pub use replica::{Replica, VALUE_NESTING_MAX};
+pub use snapshot::{SnapshotError, build_snapshot, is_same_state};
 pub use types::{
     Access, Acks, Effect, HELD, Input, LoadError, Missed, NodeId, NodePresence, Observation, Relay,
     ReplicaOptions, Rights, SessionId, StoredDocument, Suspect, Writes,

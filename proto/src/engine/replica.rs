@@ -22,7 +22,7 @@ use crate::wire::{Message, Notice, Outbound};
 const LISTENER_PATIENCE_MS: u64 = 1_000;
 
 /// How deep JSON and other values may nest inside one struct; yrs reads them by recursion.
-const VALUE_NESTING_MAX: usize = 64;
+pub const VALUE_NESTING_MAX: usize = 64;
 
 /// How long the answer to a save probe may wait for the commit. y-sweet's client reconnects when
 /// 3 s pass without any message.

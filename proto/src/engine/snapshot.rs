@@ -41,12 +41,13 @@ pub fn build_snapshot(base: Option<&Bytes>, appends: &[Bytes]) -> Result<Bytes, 
     // The replica may have deleted more by itself than it was told to, never less.
     let same = reloaded.known.vector == state.known.vector
         && reloaded.known.deleted.covers(&state.known.deleted)
-        && is_same(&snapshot, &round_trip);
+        && is_same_state(&snapshot, &round_trip);
     same.then_some(snapshot).ok_or(SnapshotError::Different)
 }
 
-/// Whether two states are the same document, however they are encoded.
-fn is_same(left: &Bytes, right: &Bytes) -> bool {
+/// Whether two states are the same document, however they are encoded: every clock of every client
+/// has the same place and content, and the same is deleted. For states that this engine has written.
+pub fn is_same_state(left: &Bytes, right: &Bytes) -> bool {
     if left == right {
         return true;
     }

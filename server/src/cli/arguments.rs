@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::import::{IMPORT_HELP, ImportArguments};
 use crate::auth::generate::KeyKind;
 use crate::config::{FolderFlags, ServerFlags, SigningFlags};
 
@@ -149,6 +150,19 @@ pub(super) enum Action {
         json: bool,
         #[command(subcommand)]
         command: StoreCommand,
+    },
+    /// Bring documents of Hocuspocus, y-sweet or y-websocket into the store
+    ///
+    /// Every edit passes the same checks as a client's. Each document is read back and compared.
+    /// Stopped at any moment and run again it goes on where it was; what is there already is left
+    /// as it is. A document that has other content here is left alone, unless --merge is given. A
+    /// data folder must not be served meanwhile; into PostgreSQL an import may run beside live nodes.
+    #[command(after_help = IMPORT_HELP)]
+    Import {
+        #[command(flatten)]
+        flags: FolderFlags,
+        #[command(flatten)]
+        wanted: ImportArguments,
     },
     /// Look at, export, import, delete and repair documents
     #[command(after_help = DOC_HELP)]

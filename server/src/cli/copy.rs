@@ -1,6 +1,5 @@
 //! `driftless store copy`: all documents of one store into another.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::print::{safe, size};
+use super::progress::{Standing, Watch, watched};
 use super::target::{missing, run};
 use super::{Context, EXIT_DAMAGED, EXIT_REFUSED, EXIT_USAGE, Failure, files, print};
 use crate::admin::OperationError;
@@ -20,20 +20,17 @@ use crate::store::data_folder::{DATABASE_FILE_NAME, DataFolder};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 
-/// How often the progress is told.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
-
 /// A store that is named on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// The embedded database of this data folder.
     Folder(PathBuf),
     Postgres(SecretUrl),
 }
 
-/// An open end of the copy.
-struct End {
-    store: Arc<dyn CopyEnd>,
+/// An open store.
+pub(super) struct End {
+    pub(super) store: Arc<dyn CopyEnd>,
     cluster_id: Option<String>,
 }
 
@@ -58,7 +55,7 @@ pub(super) fn perform(
         &to,
         settings,
         &progress,
-        context.errors,
+        context.watch(),
     ))?;
     let (summary, failures) = (progress.summary(), progress.failures());
     if as_json {
@@ -79,7 +76,8 @@ pub(super) fn perform(
     Err(Failure::new(code, told))
 }
 
-fn of_settings(settings: &Settings) -> Place {
+/// The store of the settings.
+pub(super) fn of_settings(settings: &Settings) -> Place {
     match &settings.store {
         StoreLocation::Sqlite => Place::Folder(settings.data.clone()),
         StoreLocation::Postgres(url) => Place::Postgres(url.clone()),
@@ -129,7 +127,7 @@ async fn copy_between(
     to: &Place,
     settings: &Settings,
     progress: &Progress,
-    errors: &mut dyn Write,
+    watch: Watch<'_>,
 ) -> Result<(), Failure> {
     if let Place::Folder(path) = from
         && !path.join(DATABASE_FILE_NAME).exists()
@@ -144,19 +142,8 @@ async fn copy_between(
     }
     let copied = {
         let copying = copy::copy(&*source.store, &*target.store, progress);
-        tokio::pin!(copying);
-        let begun = Instant::now();
-        let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
-        ticks.tick().await;
-        loop {
-            tokio::select! {
-                done = &mut copying => break done,
-                _ = ticks.tick() => {
-                    // Whoever read it has gone; the copy goes on.
-                    let _ = writeln!(errors, "{}", progress_line(&progress.summary(), begun.elapsed()));
-                }
-            }
-        }
+        let standing = |elapsed| standing(&progress.summary(), elapsed);
+        watched(copying, standing, watch).await
     };
     let closed = (target.store.close().await, source.store.close().await);
     copied.map_err(|error| {
@@ -168,7 +155,8 @@ async fn copy_between(
     closed.0.and(closed.1).map_err(told)
 }
 
-async fn open(place: &Place, settings: &Settings) -> Result<End, StoreError> {
+/// Opens a store; a data folder is locked, and refused while a server runs on it.
+pub(super) async fn open(place: &Place, settings: &Settings) -> Result<End, StoreError> {
     match place {
         Place::Folder(path) => {
             let folder = DataFolder::open(path)?;
@@ -189,19 +177,18 @@ async fn open(place: &Place, settings: &Settings) -> Result<End, StoreError> {
     }
 }
 
-fn progress_line(now: &Summary, elapsed: Duration) -> String {
+fn standing(now: &Summary, elapsed: Duration) -> Standing {
     let done = now.copied + now.skipped + now.failed;
-    let percent = match now.total_bytes {
-        0 => 0,
-        total => (now.done_bytes * 100 / total).min(100),
-    };
     let rate = done as f64 / elapsed.as_secs_f64().max(0.001);
-    format!(
-        "{percent:>3}%  {done} of {} documents, {} of {}, {rate:.0} documents/s",
-        now.total_documents,
-        size(now.done_bytes),
-        size(now.total_bytes),
-    )
+    Standing {
+        percent: Standing::percent(now.done_bytes, now.total_bytes),
+        text: format!(
+            "{done} of {} documents, {} of {}, {rate:.0} documents/s",
+            now.total_documents,
+            size(now.done_bytes),
+            size(now.total_bytes),
+        ),
+    }
 }
 
 fn summary_text(summary: &Summary, failures: &[copy::Failure], elapsed: Duration) -> String {

@@ -1,5 +1,5 @@
 //! The command line: `driftless serve | config | doctor | migrate | doc … | backup | restore |
-//! store copy | token | keys generate`.
+//! store copy | import | token | keys generate`.
 //!
 //! ```text
 //!  arguments ─▶ settings ─▶ serve                     ─▶ the server
@@ -11,9 +11,11 @@ mod copy;
 mod doctor;
 mod document;
 mod files;
+mod import;
 mod keys;
 mod migrate;
 mod print;
+mod progress;
 mod target;
 mod time;
 mod token;
@@ -33,6 +35,7 @@ use crate::config::environment::Environment;
 use crate::config::{self, ConfigError, Flags, Loaded, Settings, check, report};
 use crate::logging::LoggingError;
 use arguments::{Action, Arguments, KeysCommand, StoreCommand};
+use progress::Watch;
 
 /// All that was asked for is done.
 pub const EXIT_DONE: u8 = 0;
@@ -110,6 +113,18 @@ pub struct Context<'a> {
     pub output_is_terminal: bool,
     /// Where errors are told.
     pub errors: &'a mut dyn Write,
+    /// True when a line there can be drawn again.
+    pub errors_is_terminal: bool,
+}
+
+impl Context<'_> {
+    /// Where the progress of long work is told.
+    fn watch(&mut self) -> Watch<'_> {
+        Watch {
+            errors: self.errors,
+            is_terminal: self.errors_is_terminal,
+        }
+    }
 }
 
 impl std::fmt::Debug for Context<'_> {
@@ -192,6 +207,10 @@ fn perform<E: Display>(
         } => {
             let settings = settings(&flags.0, context)?.settings;
             copy::perform(&from, to.as_deref(), &settings, json, context)
+        }
+        Action::Import { flags, wanted } => {
+            let settings = settings(&flags.0, context)?.settings;
+            import::perform(&wanted, &settings, context)
         }
         Action::Backup { flags, json, file } => {
             let settings = settings(&flags.0, context)?.settings;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 
+mod imports;
 mod running;
 mod stopped;
 mod stores;
@@ -53,6 +54,7 @@ fn ran_with(arguments: &[&str], environment: &Variables, mut input: &[u8]) -> Ra
         output: &mut output,
         output_is_terminal: false,
         errors: &mut errors,
+        errors_is_terminal: false,
     };
     let arguments = std::iter::once("driftless").chain(arguments.iter().copied());
     let code = run(arguments.map(Into::into), &mut context, never_serve);

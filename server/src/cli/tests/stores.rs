@@ -12,13 +12,13 @@ use crate::store::postgres::tests::server;
 const SECRET: &str = "hunter2-secret";
 
 /// The URL of an empty database, with a password in it.
-fn database() -> String {
+pub(super) fn database() -> String {
     let url = server::new_database();
     url.replace("postgres@", &format!("postgres:{SECRET}@"))
 }
 
 /// Runs a command line, and makes sure that it tells no secret.
-fn ran_quietly(arguments: &[&str]) -> Ran {
+pub(super) fn ran_quietly(arguments: &[&str]) -> Ran {
     let ran = ran(arguments);
     let told = String::from_utf8_lossy(&ran.output).into_owned() + &ran.errors;
     assert!(!told.contains("secret"), "{told}");
@@ -162,7 +162,7 @@ fn migrate_of_a_folder_looks_without_touching() {
 }
 
 /// Takes a database back to the schema before the newest, as far as a look goes.
-fn older(file: &Path) {
+pub(super) fn older(file: &Path) {
     use sqlx::Connection;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

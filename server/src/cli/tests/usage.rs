@@ -125,6 +125,7 @@ fn a_binary_update_is_not_printed_to_a_terminal() {
         output: &mut output,
         output_is_terminal: true,
         errors: &mut errors,
+        errors_is_terminal: false,
     };
     let arguments = ["driftless", "doc", "export", "a"].map(Into::into);
     assert_eq!(run(arguments, &mut context, never_serve), EXIT_USAGE);
@@ -149,6 +150,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
         output: &mut Closed,
         output_is_terminal: false,
         errors: &mut errors,
+        errors_is_terminal: false,
     };
     let arguments = ["driftless", "config"].map(Into::into);
     assert_eq!(run(arguments, &mut context, never_serve), EXIT_DONE);
