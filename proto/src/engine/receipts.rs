@@ -4,10 +4,15 @@
 //! Hocuspocus' clients count: every change they send adds one to what is unsynced, the answer to a
 //! step 1 that they asked for adds one, and every receipt takes one away. So each of those is
 //! answered exactly once, and the answer to a step 1 that the server sent on its own account is not.
+//! Nor is what a client sends between its step 1 and its answer to ours and had made before: a
+//! provider queues changes while its socket is not open, begins to count anew with its step 1, and
+//! sends the queue behind it.
 //! (Source: `HocuspocusProvider.ts` of 2.15, 3.4 and 4.8: `resetUnsyncedChanges` sets 1 with every
 //! step 1 of the client, `decrementUnsyncedChanges` takes 1 for each SyncStatus.)
 
 use std::collections::VecDeque;
+
+use crate::admission::{Admission, StateVector};
 
 /// The most answers that are kept apart; beyond it the last two become one, which then waits for the
 /// later commit. A client that types waits for a few.
@@ -32,6 +37,8 @@ pub(super) struct Receipts {
     owed: VecDeque<Owed>,
     /// The step 1s it was sent and has not answered; true where it counts the answer.
     questions: VecDeque<bool>,
+    /// What the client had at its step 1, until it answered ours.
+    announced: Option<StateVector>,
     /// Answers of refusal that the client got since it began to count: it still counts those updates.
     refused: u64,
 }
@@ -47,7 +54,28 @@ impl Receipts {
 
     /// The session answered a step 1; whether it counts that. What nobody asked for is counted.
     pub(super) fn take_question(&mut self) -> bool {
-        self.questions.pop_front().unwrap_or(true)
+        let is_counted = self.questions.pop_front().unwrap_or(true);
+        if is_counted {
+            self.announced = None;
+        }
+        is_counted
+    }
+
+    /// Whether all of an update was made before the client's step 1. Nobody can tell that of a
+    /// deletion: it then counts as made before, since a receipt too many says that something is saved
+    /// which is not, and one too few is made good by the next connection.
+    pub(super) fn was_announced(&self, admission: &Admission) -> bool {
+        let Some(announced) = &self.announced else {
+            return false;
+        };
+        let admitted = admission.admitted.iter().flat_map(|part| &part.advances);
+        let mut ends = admitted.map(|advance| (advance.client, advance.to));
+        let mut wanted = admission
+            .gap
+            .iter()
+            .flat_map(|gap| gap.wants.iter().copied());
+        ends.all(|(client, clock)| clock <= announced.get(client))
+            && wanted.all(|(client, clock)| clock <= announced.get(client))
     }
 
     /// Whether anything is owed.
@@ -106,8 +134,9 @@ impl Receipts {
 
     /// The client begins to count anew: what it is owed from before is covered by the answer to the
     /// step 1 that it is about to be sent. Returns how many answers that is.
-    pub(super) fn start_anew(&mut self) -> u64 {
+    pub(super) fn start_anew(&mut self, announced: StateVector) -> u64 {
         self.refused = 0;
+        self.announced = Some(announced);
         self.owed.drain(..).map(|owed| owed.count).sum()
     }
 
@@ -167,7 +196,7 @@ mod tests {
         assert!(receipts.take_question());
         assert!(receipts.take_question(), "nobody asked");
         receipts.accept(Some(7), 3);
-        assert_eq!(receipts.start_anew(), 3);
+        assert_eq!(receipts.start_anew(StateVector::default()), 3);
         assert_eq!(receipts.take_due(7), None);
     }
 

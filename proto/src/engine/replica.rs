@@ -410,10 +410,11 @@ impl Replica {
             return;
         };
         peer.claims_more |= !vector.is_empty();
-        peer.asked = Some(vector);
         self.asking.insert(session);
+        let announced = vector.clone();
+        peer.asked = Some(vector);
         if let Some(receipts) = &mut peer.receipts {
-            let count = receipts.start_anew();
+            let count = receipts.start_anew(announced);
             give_up_receipts(session, count, effects);
             self.ask_step1(session, true, effects);
         }

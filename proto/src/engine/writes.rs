@@ -111,7 +111,10 @@ impl Replica {
         counts: bool,
         effects: &mut Vec<Effect>,
     ) {
-        let is_taken = self.take_update(now_ms, session, update, effects);
+        let Taken {
+            is_taken,
+            was_announced,
+        } = self.take_update(now_ms, session, update, effects);
         let version = self.staged_version();
         let Some(peer) = self.sessions.get_mut(&session) else {
             return;
@@ -120,7 +123,7 @@ impl Replica {
         let Some(receipts) = &mut peer.receipts else {
             return;
         };
-        if !counts {
+        if !counts || was_announced {
             give_up_receipts(session, 1, effects);
         } else if is_taken {
             receipts.accept(is_complete.then_some(version), 1);
@@ -131,33 +134,41 @@ impl Replica {
         self.probing.insert(session);
     }
 
-    /// Stages what an update brings, or says why not; false when what is new in it is not taken in.
+    /// Stages what an update brings, or says why not.
     fn take_update(
         &mut self,
         now_ms: u64,
         session: SessionId,
         update: &Bytes,
         effects: &mut Vec<Effect>,
-    ) -> bool {
+    ) -> Taken {
         let may_write = self.sessions.get(&session).map(|peer| peer.rights) >= Some(Rights::Write);
         if !may_write || self.writes != Writes::Open {
             return self.receive_unwelcome(now_ms, session, update, may_write, effects);
         }
         if self.is_banned(update) {
             self.refuse(now_ms, session, Refusal::TornNeighbours, effects);
-            return false;
+            return Taken::NOT;
         }
         match self.may_grow(update) {
             Ok(true) => {}
-            Ok(false) => return self.deny(session, DOCUMENT_FULL.to_owned(), effects),
+            Ok(false) => {
+                self.deny(session, DOCUMENT_FULL.to_owned(), effects);
+                return Taken::NOT;
+            }
             Err(WriteError::Refused(refusal)) => {
                 self.refuse(now_ms, session, refusal, effects);
-                return false;
+                return Taken::NOT;
             }
-            Err(WriteError::Failed) => return self.die(Vec::new(), effects),
+            Err(WriteError::Failed) => {
+                self.die(Vec::new(), effects);
+                return Taken::NOT;
+            }
         }
         match self.state.admit(update, &self.limits) {
-            Ok(Admission { admitted, gap }) => {
+            Ok(admission) => {
+                let was_announced = self.was_announced(session, &admission);
+                let Admission { admitted, gap } = admission;
                 match admitted {
                     Some(admitted) => {
                         self.staged_bytes += admitted.update.len();
@@ -171,13 +182,22 @@ impl Replica {
                     Some(gap) => self.open_gap(session, gap, effects),
                     None => self.settle(session),
                 }
-                true
+                Taken {
+                    is_taken: true,
+                    was_announced,
+                }
             }
             Err(refusal) => {
                 self.refuse(now_ms, session, refusal, effects);
-                false
+                Taken::NOT
             }
         }
+    }
+
+    fn was_announced(&self, session: SessionId, admission: &Admission) -> bool {
+        let peer = self.sessions.get(&session);
+        let receipts = peer.and_then(|peer| peer.receipts.as_ref());
+        receipts.is_some_and(|receipts| receipts.was_announced(admission))
     }
 
     /// Stages what another node has committed. It builds on what came before it in the log: if that
@@ -215,7 +235,7 @@ impl Replica {
     }
 
     /// An update while nothing is taken in, or from a peer that may not write. What brings nothing
-    /// new is no offence: every peer answers our step 1. False when there was something new in it.
+    /// new is no offence: every peer answers our step 1.
     fn receive_unwelcome(
         &mut self,
         now_ms: u64,
@@ -223,24 +243,27 @@ impl Replica {
         update: &Bytes,
         may_write: bool,
         effects: &mut Vec<Effect>,
-    ) -> bool {
-        match self.state.preview(update, &self.limits) {
-            Ok(Admission {
-                admitted: None,
-                gap: None,
-            }) => {
-                effects.push(Effect::Observed(Observation::Duplicate));
-                return true;
+    ) -> Taken {
+        let admission = match self.state.preview(update, &self.limits) {
+            Ok(admission) => admission,
+            Err(refusal) => {
+                self.refuse(now_ms, session, refusal, effects);
+                return Taken::NOT;
             }
-            Ok(_) if !may_write => return self.deny(session, MAY_NOT_WRITE.to_owned(), effects),
-            Ok(_) => match self.writes.clone() {
-                Writes::ReadOnly(reason) => return self.deny(session, reason, effects),
-                Writes::StoreFull => self.close(now_ms, session, CloseReason::StoreFull, effects),
-                Writes::Open => {}
-            },
-            Err(refusal) => self.refuse(now_ms, session, refusal, effects),
+        };
+        let was_announced = self.was_announced(session, &admission);
+        let is_taken = admission.admitted.is_none() && admission.gap.is_none();
+        match self.writes.clone() {
+            _ if is_taken => effects.push(Effect::Observed(Observation::Duplicate)),
+            _ if !may_write => self.deny(session, MAY_NOT_WRITE.to_owned(), effects),
+            Writes::ReadOnly(reason) => self.deny(session, reason, effects),
+            Writes::StoreFull => self.close(now_ms, session, CloseReason::StoreFull, effects),
+            Writes::Open => {}
         }
-        false
+        Taken {
+            is_taken,
+            was_announced,
+        }
     }
 
     /// Whether an update brings structs that broke the document before.
@@ -287,11 +310,11 @@ impl Replica {
             .map_err(|_| WriteError::Failed)
     }
 
-    /// Tells a session once that its changes are not taken in; it stays and can read. Always false.
-    fn deny(&mut self, session: SessionId, reason: String, effects: &mut Vec<Effect>) -> bool {
+    /// Tells a session once that its changes are not taken in; it stays and can read.
+    fn deny(&mut self, session: SessionId, reason: String, effects: &mut Vec<Effect>) {
         effects.push(Effect::Observed(Observation::Denied));
         let Some(peer) = self.sessions.get_mut(&session) else {
-            return false;
+            return;
         };
         peer.refused = true;
         if !std::mem::replace(&mut peer.denied, true) {
@@ -300,7 +323,6 @@ impl Replica {
                 message: Outbound::Denied { reason },
             });
         }
-        false
     }
 
     /// Ties a probe that was held back to what the peer has brought by now.
@@ -360,6 +382,21 @@ impl Replica {
             }
         }
     }
+}
+
+/// What became of an update.
+struct Taken {
+    /// What is new in it is part of the document, or will be once a gap is filled.
+    is_taken: bool,
+    /// It was made before the peer's step 1.
+    was_announced: bool,
+}
+
+impl Taken {
+    const NOT: Self = Self {
+        is_taken: false,
+        was_announced: false,
+    };
 }
 
 /// Why an update cannot be weighed.

@@ -148,3 +148,45 @@ fn updates_behind_an_adoption_wait_for_the_answer_too() {
     let answered = bench.turn([step2(1, &writer.state())]);
     assert_eq!(receipts(&answered, 1), [(None, 1), (Some(true), 2)]);
 }
+
+#[test]
+fn what_was_made_before_the_step_1_and_comes_behind_it_is_not_counted() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    let queued = [
+        writer.type_text("a"),
+        writer.type_text("b"),
+        writer.delete(0, 1),
+    ];
+    bench.turn([attach_with(1, COUNTING), step1(1, &writer)]);
+    let behind = bench.turn(queued.iter().map(|queued| update(1, queued)));
+    assert_eq!(receipts(&behind, 1), [(None, 1), (None, 1), (None, 1)]);
+    let later = writer.type_text("c");
+    assert_eq!(receipts(&bench.turn([update(1, &later)]), 1), []);
+    bench.turn([step2(1, &writer.state())]);
+    let durable = bench.commit(10);
+    assert_eq!(
+        receipts(&durable, 1),
+        [(Some(true), 2)],
+        "the later one and the answer"
+    );
+    let deleted = writer.delete(0, 1);
+    let told = bench.turn([update(1, &deleted)]);
+    assert_eq!(
+        receipts(&told, 1),
+        [(Some(true), 1)],
+        "behind the answer it counts"
+    );
+}
+
+#[test]
+fn what_was_made_before_the_step_1_is_not_counted_when_its_like_is_missing() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    let lost = writer.type_text("a");
+    let queued = writer.type_text("b");
+    drop(lost);
+    bench.turn([attach_with(1, COUNTING), step1(1, &writer)]);
+    let gapped = bench.turn([update(1, &queued)]);
+    assert_eq!(receipts(&gapped, 1), [(None, 1)]);
+}

@@ -10,23 +10,87 @@ use crate::adapters::access::Permit;
 use crate::auth::Token;
 use crate::session::SessionHandle;
 
+/// What a queued message costs besides its payload, so that tiny ones are bounded too.
+const QUEUED_OVERHEAD_BYTES: usize = 64;
+
+/// What may wait behind a refusal: the first words of another attempt. Apps that are refused may go on
+/// to send every edit.
+const REFUSED_BYTES_MAX: usize = 64 << 10;
+
 /// How far an address is.
 pub(super) enum Stage {
     /// No token, or no answer to it, has come: what the peer says waits.
-    Waiting {
-        queue: VecDeque<Message>,
-        queued_bytes: usize,
-        /// The peer may be asked to show a token until then.
-        by_ms: u64,
-    },
+    Waiting(Queue),
     /// It is open.
     Open {
         session: Box<dyn SessionHandle>,
         permit: Permit,
     },
-    /// It was refused, or its session has ended: the peer's next word has to be a token. What it said
-    /// behind the refused one is dropped.
-    Refused,
+}
+
+/// What waits for a channel to open.
+#[derive(Debug)]
+pub(super) struct Queue {
+    messages: VecDeque<Message>,
+    bytes: usize,
+    /// Until then a token has to come; `u64::MAX` once one was refused, since an app may take its time
+    /// to get another.
+    pub(super) by_ms: u64,
+    /// Too much came behind a refusal: what follows is dropped until the peer begins anew.
+    is_deaf: bool,
+}
+
+impl Queue {
+    pub(super) fn new(by_ms: u64) -> Self {
+        Self {
+            messages: VecDeque::new(),
+            bytes: 0,
+            by_ms,
+            is_deaf: false,
+        }
+    }
+
+    /// What waits counts so many bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Nothing was said yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Queues a message. A step 1 begins anew: what was said before is part of the answer to ours.
+    pub(super) fn push(&mut self, message: Message) {
+        if matches!(message, Message::SyncStep1 { .. }) {
+            *self = Self::new(self.by_ms);
+        }
+        if self.is_deaf {
+            return;
+        }
+        self.bytes += payload_bytes(&message) + QUEUED_OVERHEAD_BYTES;
+        self.messages.push_back(message);
+        if self.by_ms == u64::MAX && self.bytes > REFUSED_BYTES_MAX {
+            *self = Self::new(self.by_ms);
+            self.is_deaf = true;
+        }
+    }
+
+    /// All of it, in order.
+    pub(super) fn into_messages(self) -> VecDeque<Message> {
+        self.messages
+    }
+}
+
+fn payload_bytes(message: &Message) -> usize {
+    match message {
+        Message::SyncStep1 { vector: payload }
+        | Message::SyncStep2 { update: payload }
+        | Message::Update { update: payload }
+        | Message::Presence { entries: payload }
+        | Message::Stateless { payload } => payload.len(),
+        Message::QueryPresence | Message::SaveProbe { .. } => 0,
+    }
 }
 
 /// One address.
@@ -48,7 +112,7 @@ impl Channel {
         Self {
             address,
             document,
-            stage: waiting(by_ms),
+            stage: Stage::Waiting(Queue::new(by_ms)),
             asked: 0,
             token: None,
             is_asking: false,
@@ -62,17 +126,8 @@ impl Channel {
     /// When something about it is due by itself; `u64::MAX` for never.
     pub(super) fn deadline_ms(&self) -> u64 {
         match &self.stage {
-            Stage::Waiting { by_ms, .. } => *by_ms,
+            Stage::Waiting(queue) => queue.by_ms,
             Stage::Open { permit, .. } => permit.deadline_ms(),
-            Stage::Refused => u64::MAX,
         }
-    }
-}
-
-pub(super) fn waiting(by_ms: u64) -> Stage {
-    Stage::Waiting {
-        queue: VecDeque::new(),
-        queued_bytes: 0,
-        by_ms,
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! ```text
 //!  frame ─▶ address ─▶ Channel ─┬─ waits for a token, or for the answer to one: frames queue
-//!                               ├─ open: frames go to its session
-//!                               └─ refused: frames are dropped until the next token
+//!                               └─ open: frames go to its session
 //! ```
 //!
 //! Source of protocol facts: `proto/src/wire/hocuspocus.rs`, and for the order of what is said
@@ -33,9 +32,6 @@ mod steps;
 
 /// Where the door is.
 pub(super) const PATH: &str = "/hocuspocus";
-
-/// What a queued message costs besides its payload, so that tiny ones are bounded too.
-const QUEUED_OVERHEAD_BYTES: usize = 64;
 
 /// Questions about access that may be under way for one connection; what comes next is not read until
 /// some are answered.

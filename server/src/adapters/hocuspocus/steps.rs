@@ -6,8 +6,8 @@ use driftless_proto::name::DocumentName;
 use driftless_proto::wire::hocuspocus as wire;
 use driftless_proto::wire::{Message, Notice};
 
-use super::channel::{Channel, Stage, waiting};
-use super::{Hocuspocus, QUEUED_OVERHEAD_BYTES, Tagged, codes, write_frames};
+use super::channel::{Channel, Queue, Stage};
+use super::{Hocuspocus, Tagged, codes, write_frames};
 use crate::adapters::access::{Due, Permit};
 use crate::adapters::websocket::{Conversation, put_frame};
 use crate::auth::{Denial, Grant, Token};
@@ -53,17 +53,11 @@ impl Hocuspocus {
         };
         match &mut channel.stage {
             Stage::Open { .. } => self.under_way.push_back((line, message)),
-            Stage::Refused => {}
-            Stage::Waiting {
-                queue,
-                queued_bytes,
-                ..
-            } => {
-                let bytes = payload_bytes(&message) + QUEUED_OVERHEAD_BYTES;
-                queue.push_back(message);
-                *queued_bytes += bytes;
-                self.waiting_bytes += bytes;
-                let is_first = queue.len() == 1 && !channel.is_asking;
+            Stage::Waiting(queue) => {
+                let is_first = queue.is_empty() && !channel.is_asking && channel.asked == 0;
+                self.waiting_bytes -= queue.bytes();
+                queue.push(message);
+                self.waiting_bytes += queue.bytes();
                 let options = &self.opening.edge.options;
                 if self.waiting_bytes > options.unauthenticated_bytes_max {
                     metrics::refused("unauthenticated_bytes");
@@ -98,8 +92,8 @@ impl Hocuspocus {
         };
         match channel.stage {
             Stage::Open { session, .. } if clean => session.detach(true),
-            Stage::Waiting { queued_bytes, .. } => self.waiting_bytes -= queued_bytes,
-            Stage::Open { .. } | Stage::Refused => {}
+            Stage::Waiting(queue) => self.waiting_bytes -= queue.bytes(),
+            Stage::Open { .. } => {}
         }
     }
 
@@ -123,10 +117,9 @@ impl Hocuspocus {
         let document = match DocumentName::new(name) {
             Ok(document) if !is_long => document,
             _ => {
-                self.close(
-                    CloseReason::Malformed,
-                    "a document name has 1 to 512 bytes, a session id at most 128",
-                );
+                metrics::refused("document_name");
+                let reason = "a document name has 1 to 512 bytes, a session id at most 128";
+                self.say(|into| wire::put_permission_denied(address, reason, into));
                 return None;
             }
         };
@@ -145,15 +138,9 @@ impl Hocuspocus {
 
     /// Asks whether the peer may use the channel's document.
     fn ask(&mut self, line: LineId, token: Option<Token>, is_anew: bool) {
-        let edge = &self.opening.edge;
-        let by_ms = edge.clock.now_ms() + edge.options.unauthenticated_timeout_ms;
         let Some(channel) = self.channels.get_mut(&line) else {
             return;
         };
-        if matches!(channel.stage, Stage::Refused) {
-            channel.stage = waiting(by_ms);
-            self.deadline_ms = self.deadline_ms.min(by_ms);
-        }
         channel.asked += 1;
         channel.is_asking = true;
         channel.token.clone_from(&token);
@@ -183,9 +170,8 @@ impl Hocuspocus {
         }
         channel.is_asking = false;
         match (decided, &channel.stage) {
-            (Ok(grant), Stage::Waiting { .. }) => self.open(line, grant),
+            (Ok(grant), Stage::Waiting(_)) => self.open(line, grant),
             (Ok(grant), Stage::Open { .. }) => self.renew(line, grant),
-            (Ok(_), Stage::Refused) => {}
             (Err(denial), _) => self.deny(line, denial),
         }
     }
@@ -232,15 +218,11 @@ impl Hocuspocus {
         };
         let deadline_ms = permit.deadline_ms();
         let stage = Stage::Open { session, permit };
-        if let Stage::Waiting {
-            queue,
-            queued_bytes,
-            ..
-        } = std::mem::replace(&mut channel.stage, stage)
-        {
-            self.waiting_bytes -= queued_bytes;
+        if let Stage::Waiting(queue) = std::mem::replace(&mut channel.stage, stage) {
+            self.waiting_bytes -= queue.bytes();
+            let messages = queue.into_messages();
             self.under_way
-                .extend(queue.into_iter().map(|message| (line, message)));
+                .extend(messages.into_iter().map(|message| (line, message)));
         }
         self.deadline_ms = self.deadline_ms.min(deadline_ms);
         self.is_proved = true;
@@ -286,10 +268,9 @@ impl Hocuspocus {
                 metrics::access_changed(denial.label());
                 return session.end(reason_of(denial));
             }
-            Stage::Waiting { queued_bytes, .. } => self.waiting_bytes -= queued_bytes,
-            Stage::Refused => {}
+            Stage::Waiting(queue) => self.waiting_bytes -= queue.bytes(),
         }
-        channel.stage = Stage::Refused;
+        channel.stage = Stage::Waiting(Queue::new(u64::MAX));
         let address = channel.address.clone();
         self.say(|into| wire::put_permission_denied(&address, codes::denied(denial), into));
     }
@@ -306,7 +287,7 @@ impl Hocuspocus {
         let mut late = Vec::new();
         for (line, channel) in &mut self.channels {
             match &mut channel.stage {
-                Stage::Waiting { by_ms, .. } if now_ms >= *by_ms => late.push(*line),
+                Stage::Waiting(queue) if now_ms >= queue.by_ms => late.push(*line),
                 Stage::Open { session, permit } => match permit.take_due(now_ms) {
                     Due::Nothing => {}
                     Due::Warning { seconds } => session.notify(Notice::ExpiresSoon { seconds }),
@@ -315,7 +296,7 @@ impl Hocuspocus {
                         on_expiry.perform(&**session, permit.rights());
                     }
                 },
-                Stage::Waiting { .. } | Stage::Refused => {}
+                Stage::Waiting(_) => {}
             }
         }
         for line in late {
@@ -342,9 +323,11 @@ impl Hocuspocus {
         into: &mut BytesMut,
     ) -> Option<Refusal> {
         let channel = self.channels.get_mut(&line)?;
-        let Stage::Open { .. } = std::mem::replace(&mut channel.stage, Stage::Refused) else {
+        let refused = Stage::Waiting(Queue::new(u64::MAX));
+        if !channel.is_open() {
             return None;
-        };
+        }
+        channel.stage = refused;
         let refusal = Refusal::from(reason);
         let address = channel.address.clone();
         let are_others_open = self.channels.values().any(Channel::is_open);
@@ -369,17 +352,7 @@ impl Hocuspocus {
         if self.is_modern {
             put_frame(into, |into| wire::put_closed(&address, &refusal.text, into));
         }
-        None
-    }
-}
-
-fn payload_bytes(message: &Message) -> usize {
-    match message {
-        Message::SyncStep1 { vector: payload }
-        | Message::SyncStep2 { update: payload }
-        | Message::Update { update: payload }
-        | Message::Presence { entries: payload }
-        | Message::Stateless { payload } => payload.len(),
-        Message::QueryPresence | Message::SaveProbe { .. } => 0,
+        // Older ones have no word for a document that is closed: they know only sockets that are.
+        (is_access && !self.is_modern && !are_others_open).then_some(refusal)
     }
 }
