@@ -137,6 +137,10 @@ impl Receipts {
     pub(super) fn start_anew(&mut self, announced: StateVector) -> u64 {
         self.refused = 0;
         self.announced = Some(announced);
+        // It counts one answer from now on: the one to the question that it is about to be asked.
+        self.questions
+            .iter_mut()
+            .for_each(|is_counted| *is_counted = false);
         self.owed.drain(..).map(|owed| owed.count).sum()
     }
 

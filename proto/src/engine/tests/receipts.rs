@@ -190,3 +190,18 @@ fn what_was_made_before_the_step_1_is_not_counted_when_its_like_is_missing() {
     let gapped = bench.turn([update(1, &queued)]);
     assert_eq!(receipts(&gapped, 1), [(None, 1)]);
 }
+
+#[test]
+fn of_two_questions_under_way_only_the_last_answer_counts() {
+    let mut bench = Bench::new(options());
+    let writer = peer(7);
+    bench.turn([
+        attach_with(1, COUNTING),
+        step1(1, &writer),
+        step1(1, &writer),
+    ]);
+    let first = bench.turn([step2(1, &nothing())]);
+    assert_eq!(receipts(&first, 1), [(None, 1)]);
+    let second = bench.turn([step2(1, &nothing())]);
+    assert_eq!(receipts(&second, 1), [(Some(true), 1)]);
+}
