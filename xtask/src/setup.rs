@@ -9,6 +9,7 @@ use crate::packages;
 
 /// The folders with npm packages of their own, each with a lock file.
 const NPM_FOLDERS: [&str; 4] = [
+    "examples/tiptap",
     "examples/web-editor",
     "proto/tests/interop",
     "server/tests/import",

@@ -95,9 +95,8 @@ export async function startCable (t, serverPort) {
   return { port: listener.address().port, pull, plug: () => { pulled = false } }
 }
 
-/** Builds the page and serves it; returns its address. */
-export async function servePage (t) {
-  const root = fileURLToPath(new URL('..', import.meta.url))
+/** Builds the page of an example and serves it; returns its address. */
+export async function servePage (t, root = fileURLToPath(new URL('..', import.meta.url))) {
   await build({ root, logLevel: 'warn' })
   const server = await preview({ root, preview: { host: '127.0.0.1', port: await freePort() } })
   t.after(() => server.close())

@@ -20,6 +20,9 @@ const JS_IN_CHROMIUM: &str = "js_clients_in_chromium";
 const FUZZ_INPUTS: &str = "200000";
 const FUZZ_SEED: &str = "1";
 
+/// Folders of `examples/` that build, lint and sync.
+const EXAMPLES: [&str; 2] = ["web-editor", "tiptap"];
+
 /// Networks beyond those that `proto/tests/simulation.rs` runs.
 const SIMULATE_SEEDS: &str = "500";
 const SIMULATE_FIRST: &str = "1000";
@@ -66,7 +69,7 @@ pub(super) const SUITES: [Suite; 13] = [
     suite("chromium", "tabs of a real browser do, too", chromium),
     suite(
         "example",
-        "the web editor builds, lints, and syncs in Chromium",
+        "the web editor and Tiptap build, lint, and sync in Chromium",
         example,
     ),
     suite("deploy", "the deployment files pass their linters", deploy),
@@ -214,15 +217,18 @@ fn example(context: &Context) -> Result<Verdict, StepError> {
     setup::npm_packages(&context.root)?;
     let browser = setup::chromium(&context.root)?;
     build(context)?;
-    let folder = context.root.join("examples/web-editor");
-    let npm = |script: &str| {
-        let mut command = program("npm", &folder);
-        command.args(["run", script]).env("CHROMIUM", &browser);
-        run(command.env("DRIFTLESS_BIN", context.target.join("debug/driftless")))
-    };
-    npm("lint")?;
-    npm("build")?;
-    passed(npm("test"))
+    for example in EXAMPLES {
+        let folder = context.root.join("examples").join(example);
+        let npm = |script: &str| {
+            let mut command = program("npm", &folder);
+            command.args(["run", script]).env("CHROMIUM", &browser);
+            run(command.env("DRIFTLESS_BIN", context.target.join("debug/driftless")))
+        };
+        npm("lint")?;
+        npm("build")?;
+        npm("test")?;
+    }
+    Ok(Verdict::Passed)
 }
 
 fn wasm(context: &Context) -> Result<Verdict, StepError> {

@@ -1,6 +1,6 @@
 /** Every client of every dialect in one document: each door leads to the same place. */
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { describe, test } from 'node:test'
 import { CLIENTS, converged, join } from '../helpers/clients.js'
 import { HOCUSPOCUS } from '../helpers/hocuspocus.js'
 import { gone, seen } from '../helpers/presence.js'
@@ -73,34 +73,36 @@ test(`all clients converge through cuts, seed ${seed}`, async t => {
   await converged(...peers)
 })
 
-for (const client of ALL) {
-  test(`${client.name} leaves for all when its socket dies for good`, async t => {
-    const document = `dies-${ALL.indexOf(client)}`
-    const dying = await join(t, client, server, document)
-    dying.present({ name: 'dying' })
-    const peers = []
-    for (const other of ALL) peers.push(await join(t, other, server, document))
-    await Promise.all(peers.map(peer => seen(peer, dying, { name: 'dying' })))
-    dying.stayAway()
-    dying.cut()
-    await Promise.all(peers.map(peer => gone(peer, dying)))
-  })
+describe('a connection that breaks', { concurrency: true }, () => {
+  for (const client of ALL) {
+    test(`${client.name} leaves for all when its socket dies for good`, async t => {
+      const document = `dies-${ALL.indexOf(client)}`
+      const dying = await join(t, client, server, document)
+      dying.present({ name: 'dying' })
+      const peers = []
+      for (const other of ALL) peers.push(await join(t, other, server, document))
+      await Promise.all(peers.map(peer => seen(peer, dying, { name: 'dying' })))
+      dying.stayAway()
+      dying.cut()
+      await Promise.all(peers.map(peer => gone(peer, dying)))
+    })
 
-  test(`${client.name} is present again soon after a reconnect`, async t => {
-    const document = `back-${ALL.indexOf(client)}`
-    const back = await join(t, client, server, document)
-    back.present({ name: 'back' })
-    const watcher = await join(t, CLIENTS[0], server, document)
-    watcher.present({ name: 'watcher' })
-    await seen(watcher, back, { name: 'back' })
-    const { closes } = back
-    back.cut()
-    await back.closed(closes + 1)
-    await back.synced()
-    await seen(watcher, back, { name: 'back' })
-    await seen(back, watcher, { name: 'watcher' })
-    // Longer than any grace time of the old socket: its end must not take the new one along.
-    await sleep(6_000)
-    assert.deepEqual(watcher.sees(back), { name: 'back' })
-  })
-}
+    test(`${client.name} is present again soon after a reconnect`, async t => {
+      const document = `back-${ALL.indexOf(client)}`
+      const back = await join(t, client, server, document)
+      back.present({ name: 'back' })
+      const watcher = await join(t, CLIENTS[0], server, document)
+      watcher.present({ name: 'watcher' })
+      await seen(watcher, back, { name: 'back' })
+      const { closes } = back
+      back.cut()
+      await back.closed(closes + 1)
+      await back.synced()
+      await seen(watcher, back, { name: 'back' })
+      await seen(back, watcher, { name: 'watcher' })
+      // Longer than any grace time of the old socket: its end must not take the new one along.
+      await sleep(6_000)
+      assert.deepEqual(watcher.sees(back), { name: 'back' })
+    })
+  }
+})

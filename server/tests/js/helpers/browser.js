@@ -1,4 +1,4 @@
-/** A real Chromium, a page that runs y-websocket, and a network whose cables can be pulled. */
+/** A real Chromium, a page that runs a client, and a network whose cables can be pulled. */
 import { build } from 'esbuild-wasm'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -32,7 +32,7 @@ class Cables {
   async listen () {
     this.listener.listen(0, '127.0.0.1')
     await once(this.listener, 'listening')
-    this.url = `ws://127.0.0.1:${this.listener.address().port}/ws`
+    this.host = `127.0.0.1:${this.listener.address().port}`
   }
 
   /** From now on nothing of this tab gets through, as on a train in a tunnel. */
@@ -78,16 +78,16 @@ class Cables {
   }
 }
 
-/** The page as one script, served on a port of its own: another origin than the sync server's. */
-async function servePage () {
-  const entry = fileURLToPath(new URL('../browser/page/tab.js', import.meta.url))
+/** A page as one script, served on a port of its own: another origin than the sync server's. */
+async function servePage (script) {
+  const entry = fileURLToPath(new URL(`../browser/page/${script}`, import.meta.url))
   const { outputFiles } = await build({ entryPoints: [entry], bundle: true, write: false, format: 'esm' })
-  const script = outputFiles[0].text
+  const bundle = outputFiles[0].text
   const page = '<!doctype html><title>tab</title><script type="module" src="/tab.js"></script>'
   const listener = http.createServer((request, response) => {
     const isScript = request.url === '/tab.js'
     response.setHeader('content-type', isScript ? 'text/javascript' : 'text/html')
-    response.end(isScript ? script : page)
+    response.end(isScript ? bundle : page)
   })
   listener.listen(0, '127.0.0.1')
   await once(listener, 'listening')
@@ -96,13 +96,17 @@ async function servePage () {
   return listener
 }
 
-/** One browser for all tests of a file; each test gets a profile of its own. */
-export function sharedBrowser () {
+/**
+ * One browser for all tests of a file; each test gets a profile of its own.
+ *
+ * @param {string} [script] of `browser/page` that its tabs run
+ */
+export function sharedBrowser (script = 'tab.js') {
   const browser = { chromium: null, page: null }
   before(async () => {
     const executablePath = process.env.CHROMIUM ?? CHROMIUM_PATHS.find(path => existsSync(path))
     browser.chromium = await chromium.launch({ executablePath, args: CHROMIUM_FLAGS })
-    browser.page = await servePage()
+    browser.page = await servePage(script)
   })
   after(async () => {
     await browser.chromium?.close()
@@ -127,10 +131,10 @@ export class Tabs {
     return tabs
   }
 
-  /** Opens a tab and waits until it is synced. */
-  async tab (name, document) {
+  /** Opens a tab and waits until it is synced. `more` are parameters that only some pages know. */
+  async tab (name, document, more = {}) {
     const page = await this.context.newPage()
-    const parameters = new URLSearchParams({ tab: name, document, server: this.cables.url })
+    const parameters = new URLSearchParams({ tab: name, document, host: this.cables.host, ...more })
     await page.goto(`http://127.0.0.1:${this.browser.page.address().port}/?${parameters}`)
     const tab = new Tab(page, name)
     await until(`tab ${name} is synced`, () => tab.call('synced'))

@@ -18,21 +18,26 @@ class Socket extends WebSocket {
   }
 }
 
-/** A socket that many providers may share. `options.url` wins, `options.path` is another door. */
+/** A socket that many providers may share; `path` is another door than the usual one. */
 export function openSocket (client, server, { path = '/hocuspocus', ...options } = {}) {
-  const socket = new client.HocuspocusProviderWebsocket({
+  return new client.HocuspocusProviderWebsocket({
     url: door(server, path),
     WebSocketPolyfill: Socket,
     ...RECONNECT,
     ...options
   })
-  return socket
+}
+
+/** Generation 3 would come back from its own `destroy` when it was just about to reconnect. */
+function closeSocket (socket) {
+  socket.connect = async () => {}
+  socket.destroy()
 }
 
 /** The same, destroyed when the test ends. */
 export function sharedSocket (t, client, server, options) {
   const socket = openSocket(client, server, options)
-  t.after(() => socket.destroy())
+  t.after(() => closeSocket(socket))
   return socket
 }
 
@@ -123,7 +128,7 @@ export class HocuspocusPeer extends Peer {
 
   destroy () {
     this.provider.destroy()
-    if (this.ownSocket) this.socket.destroy()
+    if (this.ownSocket) closeSocket(this.socket)
     this.awareness?.destroy()
     this.doc.destroy()
   }

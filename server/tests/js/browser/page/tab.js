@@ -4,7 +4,7 @@ import * as Y from 'yjs'
 
 const parameters = new URLSearchParams(window.location.search)
 const doc = new Y.Doc()
-const provider = new WebsocketProvider(parameters.get('server'), parameters.get('document'), doc, {
+const provider = new WebsocketProvider(`ws://${parameters.get('host')}/ws`, parameters.get('document'), doc, {
   // No part of the name of the BroadcastChannel, so the tabs hear each other all the same.
   params: { tab: parameters.get('tab') }
 })
