@@ -17,10 +17,14 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::access::{Keeper, KeeperOptions};
 use crate::actors::{DocumentOptions, Registry};
 use crate::adapters::http::{Readiness, ReadinessReport};
 use crate::adapters::tls::{CertificateError, Tls};
 use crate::adapters::{self, AdapterOptions, Behind};
+use crate::admin::Operations;
+use crate::admin::access::live::LiveAccess;
+use crate::admin::access::stored::StoredAccess;
 use crate::admin::live::LiveOperations;
 use crate::admin::server::AdminSocket;
 use crate::admin::stored::StoredOperations;
@@ -125,10 +129,12 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     );
     let stored = StoredOperations::new(store.clone(), replica_options(&settings), clock);
     let operations = Arc::new(LiveOperations::new(registry.clone(), Arc::new(stored)));
+    let keeper = start_keeper(&settings, clock, &store, &bus, &registry).await?;
     let authority = Authority::from_settings(&settings, clock)?;
     let behind = Behind {
         documents: Arc::new(registry.clone()),
         authority,
+        restrictions: keeper.restrictions().clone(),
         operations: Some(operations.clone()),
         signer: Signer::from_settings(&settings)?,
         readiness: Arc::new(Ready {
@@ -145,6 +151,11 @@ async fn run(settings: Settings) -> Result<(), ServeError> {
     };
     let doors = adapters::serve(options, behind, clock)
         .map_err(|error| ServeError::Listen { address, error })?;
+    let access = StoredAccess::new(store.clone(), clock);
+    let operations = Operations {
+        documents: operations,
+        access: Arc::new(LiveAccess::new(keeper, access)),
+    };
     let admin = start_admin(&settings, operations, &folder, &stop)?;
     logging::announce(&settings, doors.address(), &admin.path);
 
@@ -196,7 +207,7 @@ struct Admin {
 
 fn start_admin(
     settings: &Settings,
-    operations: Arc<LiveOperations<StoredOperations>>,
+    operations: Operations,
     folder: &DataFolder,
     stop: &StopRequest,
 ) -> Result<Admin, ServeError> {
@@ -208,6 +219,22 @@ fn start_admin(
     });
     let task = actix_rt::spawn(serve);
     Ok(Admin { path, task })
+}
+
+/// Whoever keeps what operators took back; in force before anybody may come in.
+async fn start_keeper(
+    settings: &Settings,
+    clock: Clock,
+    store: &Arc<dyn Store>,
+    bus: &Arc<dyn Bus>,
+    registry: &Registry,
+) -> Result<Arc<Keeper>, StoreError> {
+    let options = KeeperOptions {
+        poll_ms: store.is_shared().then_some(settings.poll_ms),
+    };
+    let (store, bus) = (store.clone(), bus.clone());
+    let started = Keeper::start(options, store, bus, registry.clone(), clock);
+    Ok(Arc::new(started.await?))
 }
 
 fn load_certificate(settings: &Settings, clock: Clock) -> Result<Option<Tls>, CertificateError> {

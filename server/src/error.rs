@@ -84,6 +84,9 @@ impl From<CloseReason> for Refusal {
             CloseReason::ShuttingDown => {
                 Self::new(4512, 503, "the server is stopping; connect again")
             }
+            CloseReason::Ended => {
+                Self::new(4510, 503, "an operator ended the session; connect again")
+            }
             CloseReason::TimedOut => Self::new(4508, 408, "nothing was heard for too long"),
             CloseReason::Internal => Self::new(
                 4500,
@@ -111,7 +114,7 @@ impl From<AttachError> for Refusal {
 pub(crate) fn reason_of(denial: Denial) -> CloseReason {
     match denial {
         Denial::Unavailable(_) => CloseReason::Unavailable,
-        Denial::NoRight | Denial::Refused => CloseReason::Forbidden,
+        Denial::NoRight | Denial::Refused | Denial::Withdrawn => CloseReason::Forbidden,
         _ => CloseReason::Unauthenticated,
     }
 }
@@ -175,6 +178,7 @@ mod tests {
             (CloseReason::Unavailable, 4503, false),
             (CloseReason::StoreFull, 4503, false),
             (CloseReason::ShuttingDown, 4512, false),
+            (CloseReason::Ended, 4510, false),
             (CloseReason::TimedOut, 4508, false),
             (CloseReason::Internal, 4500, false),
         ];

@@ -7,6 +7,7 @@
 //!  bytes ◀─ adapters ◀─ session queue ◀──────────────────────────────────────┴▶ send   to peers
 //! ```
 
+pub mod access;
 pub mod actors;
 pub mod adapters;
 pub mod admin;

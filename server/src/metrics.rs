@@ -45,6 +45,8 @@ pub const POLLED: &str = "driftless_documents_polled_total";
 pub const STATELESS_LOST: &str = "driftless_stateless_lost_total";
 /// Sessions that were ended or changed because of their rights, by cause.
 pub const ACCESS_CHANGES: &str = "driftless_access_changes_total";
+/// Restrictions of access that are in force.
+pub const RESTRICTIONS: &str = "driftless_restrictions";
 /// Logs that were found at an earlier state than the replica.
 pub const LOGS_LOST: &str = "driftless_logs_lost_total";
 /// Whether other nodes are heard: 1, or 0 while the bus is down.
@@ -86,6 +88,7 @@ pub fn describe_documents() {
         STATELESS_LOST,
         "Stateless messages of other nodes that were too many"
     );
+    describe_gauge!(RESTRICTIONS, "Restrictions of access that are in force");
     describe_counter!(
         ACCESS_CHANGES,
         "Sessions that were ended or changed because of their rights, by cause"
@@ -143,6 +146,10 @@ pub(crate) fn stateless_lost() {
 
 pub(crate) fn access_changed(cause: &'static str) {
     counter!(ACCESS_CHANGES, "cause" => cause).increment(1);
+}
+
+pub(crate) fn restrictions(in_force: usize) {
+    gauge!(RESTRICTIONS).set(in_force as f64);
 }
 
 pub(crate) fn joins_served_early(sessions: usize) {

@@ -8,7 +8,7 @@
 //! them together. Neither call blocks, and the task is woken at most once until it takes. When the bound is reached the document is told `Full`, sends that session
 //! nothing more, and resyncs it from its state vector once the socket has taken everything.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,6 +49,15 @@ pub enum PushResult {
 /// One of the sessions of a socket, by a number that the socket gave it.
 pub type LineId = u32;
 
+/// What of a session's access is looked at again; the greater includes the lesser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Recheck {
+    /// The restrictions on what was granted.
+    Restrictions,
+    /// All of it: who grants is asked again.
+    Grant,
+}
+
 /// What the socket's task finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
@@ -57,7 +66,7 @@ pub enum Taken {
     /// All frames before this were taken; the document has ended this session.
     Ended(LineId, CloseReason),
     /// These sessions have to show again that they may be here.
-    Recheck(Vec<LineId>),
+    Recheck(BTreeMap<LineId, Recheck>),
     /// Nothing is left to write, and the documents of these sessions asked to be told.
     Drained(Vec<LineId>),
     /// All frames were taken; close for this reason.
@@ -77,6 +86,11 @@ impl Line {
     /// Asks to be told once everything was written, see [`Outbox::want_drained`].
     pub fn want_drained(&self) {
         self.outbox.want_drained(self.id);
+    }
+
+    /// Has the session show again that it may be here.
+    pub fn recheck(&self, what: Recheck) {
+        self.outbox.recheck(self.id, what);
     }
 
     /// Ends the session after what is queued was written.
@@ -106,7 +120,7 @@ struct Queue {
     /// Bounded, as the others, by the sessions of the socket.
     wants_drained: Vec<LineId>,
     ended: VecDeque<(LineId, CloseReason)>,
-    rechecks: Vec<LineId>,
+    rechecks: BTreeMap<LineId, Recheck>,
     close: Option<CloseReason>,
     gone: bool,
     waker: Option<Waker>,
@@ -201,10 +215,11 @@ impl Outbox {
     }
 
     /// Has a session show again that it may be here.
-    pub fn recheck(&self, line: LineId) {
+    pub fn recheck(&self, line: LineId, what: Recheck) {
         let mut queue = self.lock();
-        if !queue.gone && !queue.rechecks.contains(&line) {
-            queue.rechecks.push(line);
+        if !queue.gone {
+            let wanted = queue.rechecks.entry(line).or_insert(what);
+            *wanted = what.max(*wanted);
         }
         wake(queue);
     }

@@ -283,3 +283,18 @@ fn a_severed_connection_ends_for_the_peer_and_for_the_task() {
         "the end of the stream"
     );
 }
+
+#[test]
+fn a_session_is_looked_at_once_and_as_much_as_anybody_wants() {
+    let outbox = Outbox::new(100);
+    outbox.recheck(7, Recheck::Restrictions);
+    outbox.recheck(7, Recheck::Grant);
+    outbox.recheck(7, Recheck::Restrictions);
+    outbox.recheck(3, Recheck::Restrictions);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut frames = VecDeque::new();
+    let wanted = [(3, Recheck::Restrictions), (7, Recheck::Grant)];
+    let taken = outbox.poll_take(&mut cx, &mut frames);
+    assert_eq!(taken, Poll::Ready(Taken::Recheck(wanted.into())));
+    assert!(outbox.poll_take(&mut cx, &mut frames).is_pending());
+}

@@ -25,6 +25,8 @@ pub enum CloseReason {
     StoreFull,
     /// The server is stopping; another node or the restarted one will take over.
     ShuttingDown,
+    /// An operator ended the session; it may come back.
+    Ended,
     /// The peer was silent for too long.
     TimedOut,
     /// A fault of the server; what was acknowledged is safe.
@@ -46,6 +48,7 @@ impl CloseReason {
             Self::Unavailable => "unavailable",
             Self::StoreFull => "store_full",
             Self::ShuttingDown => "shutting_down",
+            Self::Ended => "ended",
             Self::TimedOut => "timed_out",
             Self::Internal => "internal",
         }

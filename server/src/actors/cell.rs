@@ -37,6 +37,8 @@ pub(super) struct Slot {
     pub(super) origin: Origin,
     pub(super) holder: Mutex<Holder>,
     pub(super) acks: Acks,
+    /// When it came, in milliseconds since 1970.
+    pub(super) since_ms: u64,
     rights: Mutex<Rights>,
     /// Updates that it sent and that were not answered, if it is answered by receipts.
     owed: AtomicU64,
@@ -45,13 +47,14 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(request: AttachRequest) -> Self {
+    pub(super) fn new(request: AttachRequest, since_ms: u64) -> Self {
         Self {
             line: request.line,
             encoding: request.encoding,
             origin: request.origin,
             holder: Mutex::new(request.holder),
             acks: request.access.acks,
+            since_ms,
             rights: Mutex::new(request.access.rights),
             owed: AtomicU64::new(0),
             is_beside: AtomicBool::new(false),

@@ -32,6 +32,7 @@ mod placement;
 mod poller;
 mod query;
 mod registry;
+mod sessions;
 mod supervisor;
 mod turn;
 mod wakes;
@@ -51,6 +52,7 @@ pub use placement::ABANDONED_THREADS_MAX;
 #[cfg(feature = "fault-injection")]
 pub use query::Fault;
 pub use registry::{QueryError, Registry};
+pub use sessions::LiveSession;
 
 /// The bounds and times of documents in memory.
 #[derive(Debug, Clone)]

@@ -311,7 +311,7 @@ impl Documents for Registry {
         }
         let session = SessionId(self.0.next_session.fetch_add(1, Ordering::Relaxed));
         let document = request.document.clone();
-        let slot = Arc::new(Slot::new(request));
+        let slot = Arc::new(Slot::new(request, self.0.shared.clock.wall_ms()));
         loop {
             let cell = self.cell(&document);
             if cell.add_session(session, slot.clone()) {

@@ -38,7 +38,7 @@ impl Opening {
         token: Option<Token>,
         is_anew: bool,
     ) -> Deciding {
-        let authority = self.edge.authority.clone();
+        let edge = self.edge.clone();
         let question = Question {
             document: document.clone(),
             token,
@@ -46,11 +46,82 @@ impl Opening {
             door: self.door,
         };
         Box::pin(async move {
-            match is_anew {
-                true => authority.decide_anew(&question).await,
-                false => authority.decide(&question).await,
+            let grant = match is_anew {
+                true => {
+                    // The semaphore is never closed; without a turn it would only be asked at once.
+                    let _turn = edge.regrants.acquire().await;
+                    edge.authority.decide_anew(&question).await?
+                }
+                false => edge.authority.decide(&question).await?,
+            };
+            match edge.right_max(&question.document, &grant) {
+                Right::None => {
+                    metrics::auth_decided(Denial::Withdrawn.label(), question.door);
+                    Err(Denial::Withdrawn)
+                }
+                _ => Ok(grant),
             }
         })
+    }
+
+    /// What a grant is worth on a document from now on.
+    pub(super) fn permit(
+        &self,
+        document: &DocumentName,
+        grant: Grant,
+        token: Option<Token>,
+    ) -> Permit {
+        let edge = &self.edge;
+        let right_max = edge.right_max(document, &grant);
+        let now = (edge.clock.now_ms(), edge.clock.wall_ms());
+        let permit = Permit::new(grant, token, now, edge.options.expiry_warning_ms);
+        Permit {
+            right_max,
+            ..permit
+        }
+    }
+
+    /// Takes a new grant for a session that is open.
+    pub(super) fn renew(
+        &self,
+        document: &DocumentName,
+        session: &dyn SessionHandle,
+        permit: &mut Permit,
+        grant: Grant,
+    ) {
+        let before = permit.rights();
+        *permit = self.permit(document, grant, permit.token.take());
+        session.set_holder(permit.holder());
+        if permit.rights() != before {
+            metrics::access_changed("renewed");
+            session.set_rights(permit.rights());
+        }
+        self.restrict(document, session, permit);
+    }
+
+    /// Holds an open session to the restrictions that are in force. Whoever changes them looks for the
+    /// sessions that they concern; so this comes after a session, or its holder, can be found.
+    pub(super) fn restrict(
+        &self,
+        document: &DocumentName,
+        session: &dyn SessionHandle,
+        permit: &mut Permit,
+    ) {
+        let before = permit.rights();
+        permit.right_max = self.edge.right_max(document, &permit.grant);
+        let rights = permit.rights();
+        if permit.right_max == Right::None {
+            metrics::access_changed(Denial::Withdrawn.label());
+            return session.end(CloseReason::Forbidden);
+        }
+        if rights != before {
+            let cause = match rights < before {
+                true => "restricted",
+                false => "lifted",
+            };
+            metrics::access_changed(cause);
+            session.set_rights(rights);
+        }
     }
 
     /// Whose changes a session's will be.
@@ -92,12 +163,15 @@ pub enum OnExpiry {
 }
 
 impl OnExpiry {
-    /// Does so to a session that had these rights.
-    pub(super) fn perform(self, session: &dyn SessionHandle, rights: Rights) {
+    /// Does so to a session.
+    pub(super) fn perform(self, session: &dyn SessionHandle, permit: &mut Permit) {
         metrics::access_changed("expired");
         match self {
             Self::End => session.end(CloseReason::Unauthenticated),
-            Self::Read => session.set_rights(rights.min(Rights::Read)),
+            Self::Read => {
+                permit.grant.right = permit.grant.right.min(Right::Read);
+                session.set_rights(permit.rights());
+            }
         }
     }
 }
@@ -108,6 +182,8 @@ pub(super) struct Permit {
     pub(super) grant: Grant,
     /// What the peer showed, to be judged again.
     pub(super) token: Option<Token>,
+    /// The most that restrictions leave of the grant.
+    right_max: Right,
     /// By the monotonic clock; `u64::MAX` for never.
     expires_ms: u64,
     /// When the peer is warned; `u64::MAX` once it was.
@@ -116,7 +192,7 @@ pub(super) struct Permit {
 
 impl Permit {
     /// From `now_ms` on, which is `wall_ms` by the wall clock; the peer is warned so long before.
-    pub(super) fn new(
+    fn new(
         grant: Grant,
         token: Option<Token>,
         (now_ms, wall_ms): (u64, u64),
@@ -132,6 +208,7 @@ impl Permit {
         Self {
             grant,
             token,
+            right_max: Right::Admin,
             expires_ms,
             warns_ms,
         }
@@ -139,7 +216,7 @@ impl Permit {
 
     /// What a document allows.
     pub(super) fn rights(&self) -> Rights {
-        match self.grant.right {
+        match self.grant.right.min(self.right_max) {
             Right::None | Right::Read => Rights::Read,
             Right::Comment => Rights::Comment,
             Right::Write | Right::Admin => Rights::Write,

@@ -23,9 +23,11 @@ use actix_service::{
 };
 use actix_web::App;
 use actix_web::dev::AppConfig;
+use driftless_proto::name::DocumentName;
 use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use self::access::OnExpiry;
@@ -37,8 +39,9 @@ use self::tls::{Tls, TlsStream};
 use self::websocket::{Single, door};
 use self::ysweet::{Calls, YSweet};
 use self::ywebsocket::YWebSocket;
+use crate::access::{Restrictions, Visitor};
 use crate::admin::operations::DocumentOperations;
-use crate::auth::{Authority, Signer};
+use crate::auth::{Authority, Grant, Right, Signer};
 use crate::clock::Clock;
 use crate::session::Documents;
 
@@ -66,6 +69,10 @@ const HTTP_CONNECTIONS_MAX: usize = 1_024;
 const SEVERED_TIMEOUT: Duration = Duration::from_secs(1);
 /// Of the time for a graceful stop, goodbyes are spread over at most this share.
 const GOODBYE_SHARE: u64 = 3;
+
+/// Live sessions whose access is granted anew at a time; the others wait. Half of what the application's
+/// hook is asked at a time, so that those who join are not behind all of them.
+const REGRANTS_MAX: usize = 32;
 
 /// Limits and times of connections.
 #[derive(Debug, Clone)]
@@ -163,6 +170,8 @@ pub struct Behind {
     pub documents: Arc<dyn Documents>,
     /// Who may use them.
     pub authority: Authority,
+    /// What was taken back of what they grant.
+    pub restrictions: Restrictions,
     /// What is done with documents by calls over HTTP; without it there are none.
     pub operations: Option<Arc<dyn DocumentOperations>>,
     /// Signs the tokens that calls hand out, if there is a key.
@@ -186,7 +195,24 @@ struct Edge {
     clock: Clock,
     documents: Arc<dyn Documents>,
     authority: Authority,
+    restrictions: Restrictions,
+    /// Turns of live sessions whose access is granted anew.
+    regrants: Semaphore,
     connections: Arc<Connections>,
+}
+
+impl Edge {
+    /// The most that a grant gives on a document at this moment.
+    fn right_max(&self, document: &DocumentName, grant: &Grant) -> Right {
+        let visitor = Visitor {
+            document: document.as_str(),
+            subject: grant.subject.as_deref(),
+            token_id: grant.token_id.as_deref(),
+            issued_at_ms: grant.issued_at_ms,
+        };
+        let restrictions = self.restrictions.current();
+        restrictions.right_max(&visitor, self.clock.wall_ms())
+    }
 }
 
 /// A connection that left HTTP; done when it is closed.
@@ -275,6 +301,8 @@ pub fn serve(options: AdapterOptions, behind: Behind, clock: Clock) -> io::Resul
         clock,
         documents: behind.documents.clone(),
         authority: behind.authority.clone(),
+        restrictions: behind.restrictions.clone(),
+        regrants: Semaphore::new(REGRANTS_MAX),
         connections: connections.clone(),
         options,
     });
@@ -397,15 +425,11 @@ fn http_service<I: Movable>(
 }
 
 /// What calls over HTTP work with.
-fn calls(edge: &Edge, behind: &Behind) -> Option<Calls> {
+fn calls(edge: &Arc<Edge>, behind: &Behind) -> Option<Calls> {
     Some(Calls {
-        authority: behind.authority.clone(),
+        edge: edge.clone(),
         signer: behind.signer.clone(),
-        audience: edge.options.auth_audience.clone(),
-        issuer: edge.options.auth_issuer.clone(),
         operations: behind.operations.clone()?,
-        clock: edge.clock,
-        update_bytes_max: edge.options.frame_bytes_max,
     })
 }
 

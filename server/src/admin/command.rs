@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::access::wire::{AccessCommand, AccessReply};
 use super::operations::{
     Damage, DocumentDetails, Imported, LiveDetails, OperationError, Repair, Verification,
 };
@@ -70,6 +71,8 @@ pub enum Command {
         /// An absolute path that does not exist yet.
         file: String,
     },
+    /// Something about sessions and restrictions.
+    Access(AccessCommand),
     /// Do harm to a document of a running server, for tests.
     #[cfg(feature = "fault-injection")]
     Harm {
@@ -111,6 +114,8 @@ pub enum Reply {
     Repair(Repaired),
     /// The quarantine is lifted.
     Release {},
+    /// What was done about sessions and restrictions.
+    Access(AccessReply),
     /// The harm is on its way.
     #[cfg(feature = "fault-injection")]
     Harm {},
@@ -208,6 +213,8 @@ pub struct Repaired {
 pub enum Failure {
     /// See [`OperationError::NotFound`].
     NotFound,
+    /// See [`OperationError::NoRestriction`].
+    NoRestriction,
     /// See [`OperationError::Refused`].
     Refused(String),
     /// See [`OperationError::Unavailable`].
@@ -220,6 +227,7 @@ impl From<OperationError> for Failure {
     fn from(error: OperationError) -> Self {
         match error {
             OperationError::NotFound => Self::NotFound,
+            OperationError::NoRestriction => Self::NoRestriction,
             OperationError::Refused(reason) => Self::Refused(reason),
             OperationError::Unavailable(reason) => Self::Unavailable(reason),
             OperationError::Damaged(reason) => Self::Damaged(reason),
@@ -231,6 +239,7 @@ impl From<Failure> for OperationError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::NotFound => Self::NotFound,
+            Failure::NoRestriction => Self::NoRestriction,
             Failure::Refused(reason) => Self::Refused(reason),
             Failure::Unavailable(reason) => Self::Unavailable(reason),
             Failure::Damaged(reason) => Self::Damaged(reason),

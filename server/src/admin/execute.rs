@@ -5,16 +5,20 @@ use std::path::Path;
 use bytes::Bytes;
 use driftless_proto::name::DocumentName;
 
+use super::access::wire::{AccessCommand, AccessReply};
+use super::access::{AccessOperations, Operations};
 use super::command::{Command, LIST_LIMIT_MAX, Reply};
-use super::operations::{DocumentOperations, OperationError};
+use super::operations::OperationError;
 use crate::store::Origin;
 
 /// Performs `command` with its payload; the reply comes with a payload of its own, mostly empty.
 pub async fn execute(
-    operations: &dyn DocumentOperations,
+    operations: &Operations,
     command: Command,
     payload: Bytes,
 ) -> Result<(Reply, Bytes), OperationError> {
+    let access = &*operations.access;
+    let operations = &*operations.documents;
     let reply = match command {
         Command::List {
             prefix,
@@ -54,6 +58,7 @@ pub async fn execute(
             operations.release(&named(&document)?).await?;
             Reply::Release {}
         }
+        Command::Access(command) => Reply::Access(about_access(access, command).await?),
         #[cfg(feature = "fault-injection")]
         Command::Harm { document, stall_ms } => {
             operations.harm(&named(&document)?, stall_ms).await?;
@@ -65,6 +70,37 @@ pub async fn execute(
         }
     };
     Ok((reply, Bytes::new()))
+}
+
+async fn about_access(
+    operations: &dyn AccessOperations,
+    command: AccessCommand,
+) -> Result<AccessReply, OperationError> {
+    Ok(match command {
+        AccessCommand::Sessions { whom } => {
+            AccessReply::Sessions(operations.sessions(&whom.into()).await?.into())
+        }
+        AccessCommand::EndSessions { whom } => {
+            AccessReply::EndSessions(operations.end_sessions(&whom.into()).await?.into())
+        }
+        AccessCommand::CheckSessions { whom } => {
+            AccessReply::CheckSessions(operations.check_sessions(&whom.into()).await?.into())
+        }
+        AccessCommand::Restrict { wanted } => {
+            let (restriction, effect) = operations.restrict(wanted.try_into()?).await?;
+            AccessReply::Restrict {
+                restriction: restriction.into(),
+                reached: effect.into(),
+            }
+        }
+        AccessCommand::List { after, limit } => {
+            let limit = limit.clamp(1, LIST_LIMIT_MAX) as usize;
+            let listed = operations.restrictions(after.as_deref(), limit).await?;
+            let restrictions = listed.into_iter().map(Into::into).collect();
+            AccessReply::List { restrictions }
+        }
+        AccessCommand::Lift { id } => AccessReply::Lift(operations.lift(&id).await?.into()),
+    })
 }
 
 fn named(name: &str) -> Result<DocumentName, OperationError> {

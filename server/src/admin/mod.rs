@@ -8,6 +8,7 @@
 //! [`operations`] is the contract. It is fulfilled twice: on the data folder of a stopped server
 //! and over the live documents of a running one, so that the command line behaves alike.
 
+pub mod access;
 pub mod client;
 pub mod command;
 pub mod execute;
@@ -21,6 +22,7 @@ pub mod stored;
 #[cfg(test)]
 mod tests;
 
+pub use access::{AccessOperations, Operations};
 pub use client::call;
 pub use command::{Command, Reply};
 pub use operations::{DocumentOperations, OperationError};

@@ -144,6 +144,9 @@ pub enum OperationError {
     /// The document does not exist.
     #[error("there is no document of this name; `driftless doc list` shows those that are")]
     NotFound,
+    /// There is no restriction of this id.
+    #[error("there is no restriction of this id; `driftless access list` shows those in force")]
+    NoRestriction,
     /// The input or the state of the document forbids it; trying again does not help.
     #[error("{0}")]
     Refused(String),

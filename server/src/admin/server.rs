@@ -5,7 +5,6 @@ use std::future::Future;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,10 +13,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::access::Operations;
 use super::command::{Command, Failure, Reply};
 use super::execute::execute;
 use super::frame::{self, FrameError, Limits, REQUEST_HEADER_BYTES_MAX, STALL_TIMEOUT};
-use super::operations::DocumentOperations;
 use super::path::{SOCKET_NAME, address};
 
 /// Requests at a time; more wait in the system's backlog. An operator has two hands.
@@ -67,7 +66,7 @@ impl AdminSocket {
     /// `import_bytes_max` bounds the payload of a request.
     pub async fn serve(
         self,
-        operations: Arc<dyn DocumentOperations>,
+        operations: Operations,
         import_bytes_max: u64,
         stop: impl Future<Output = ()>,
     ) {
@@ -86,7 +85,7 @@ impl AdminSocket {
                 accepted = self.listener.accept(), if running.len() < CONNECTIONS_MAX => {
                     match accepted {
                         Ok((stream, _)) => {
-                            let operations = Arc::clone(&operations);
+                            let operations = operations.clone();
                             running.spawn(answer(stream, operations, limits, stopped.clone()));
                         }
                         Err(error) => {
@@ -116,7 +115,7 @@ impl Drop for AdminSocket {
 /// request is complete; a command that was begun is finished.
 async fn answer(
     mut stream: UnixStream,
-    operations: Arc<dyn DocumentOperations>,
+    operations: Operations,
     limits: Limits,
     mut stopped: watch::Receiver<()>,
 ) {
@@ -127,7 +126,7 @@ async fn answer(
     let (outcome, payload) = match request {
         Ok((command, payload)) => {
             tracing::info!(?command, "admin command");
-            match execute(operations.as_ref(), command, payload).await {
+            match execute(&operations, command, payload).await {
                 Ok((reply, payload)) => (Ok(reply), payload),
                 Err(error) => (Err(Failure::from(error)), Bytes::new()),
             }

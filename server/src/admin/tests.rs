@@ -19,6 +19,8 @@ use super::operations::*;
 use super::*;
 use crate::store::{DocumentSummary, Origin};
 
+mod access;
+
 /// Records what it was asked and answers with fixed values.
 #[derive(Default)]
 struct Recorder {
@@ -133,6 +135,13 @@ impl DocumentOperations for Recorder {
 
 const IMPORT_BYTES_MAX: u64 = 1 << 20;
 
+fn operations(recorder: &Arc<Recorder>) -> Operations {
+    Operations {
+        documents: recorder.clone(),
+        access: recorder.clone(),
+    }
+}
+
 /// A server on a fresh folder, stopped and awaited at the end of each test.
 struct Running {
     folder: tempfile::TempDir,
@@ -145,9 +154,9 @@ impl Running {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let recorder = Arc::new(Recorder::default());
+        let operations = operations(&recorder);
         let socket = AdminSocket::bind(folder.path()).unwrap();
         let (stop, stopped) = oneshot::channel();
-        let operations = Arc::clone(&recorder) as Arc<dyn DocumentOperations>;
         let task = tokio::spawn(socket.serve(operations, IMPORT_BYTES_MAX, async {
             let _ = stopped.await;
         }));
@@ -413,7 +422,7 @@ async fn a_data_folder_with_a_long_path_works() {
     std::fs::create_dir_all(&folder).unwrap();
     let socket = AdminSocket::bind(&folder).unwrap();
     let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(socket.serve(Arc::new(Recorder::default()), 0, async {
+    let task = tokio::spawn(socket.serve(operations(&Arc::default()), 0, async {
         let _ = stopped.await;
     }));
     let backup = Command::Backup { file: "/b".into() };

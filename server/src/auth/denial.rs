@@ -37,6 +37,9 @@ pub enum Denial {
     /// The application refused (401 or 403 of the authorization hook).
     #[error("the application does not allow this")]
     Refused,
+    /// It was granted, and an operator took it back.
+    #[error("access was withdrawn")]
+    Withdrawn,
     /// It cannot be decided now; the same may succeed later.
     #[error("{0}")]
     Unavailable(Trouble),
@@ -64,7 +67,7 @@ pub enum Trouble {
 
 impl Denial {
     /// Every denial, for tables.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::TokenMissing,
         Self::TokenTooLarge,
         Self::Malformed,
@@ -76,6 +79,7 @@ impl Denial {
         Self::WrongIssuer,
         Self::NoRight,
         Self::Refused,
+        Self::Withdrawn,
         Self::Unavailable(Trouble::Keys),
         Self::Unavailable(Trouble::KeysRecent),
         Self::Unavailable(Trouble::Hook),
@@ -97,6 +101,7 @@ impl Denial {
             Self::WrongIssuer => "wrong_issuer",
             Self::NoRight => "no_right",
             Self::Refused => "refused",
+            Self::Withdrawn => "withdrawn",
             Self::Unavailable(Trouble::Keys) => "keys_unavailable",
             Self::Unavailable(Trouble::KeysRecent) => "keys_recent",
             Self::Unavailable(Trouble::Hook) => "hook_failed",

@@ -48,7 +48,7 @@ fn specificity(pattern: &str) -> (bool, usize, Reverse<usize>) {
 
 /// True when the pattern covers the whole name. Linear in both: each piece between two stars is
 /// looked for once, at its first place, which leaves the most for those behind it.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else {
         return pattern == name;
     };

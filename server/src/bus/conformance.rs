@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use driftless_proto::name::DocumentName;
 
-use super::{Bus, Commit, Entry, Event, Listener, Subscription};
+use super::{
+    Bus, Commit, Entry, Event, Listener, NodeEvent, NodeListener, NodeSubscription, Subscription,
+};
+use crate::access::Selection;
 
 /// How long a test waits for what has to come.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,6 +26,7 @@ macro_rules! enrol {
             what_is_published_after_joining_is_heard,
             large_commits_and_deletions_arrive_as_they_are,
             many_publishers_lose_nothing_between_them,
+            all_other_nodes_hear_what_is_told_to_nodes,
         }
     };
     ($bus:expr; $($test:ident,)*) => {
@@ -175,4 +179,59 @@ pub(crate) async fn many_publishers_lose_nothing_between_them(bus: &impl Bus) {
         });
         assert!(own.eq(in_order.cloned()), "each publisher's order is kept");
     }
+}
+
+/// Remembers what it heard of what is told to all nodes.
+#[derive(Debug, Default)]
+pub(crate) struct NodeEar(Mutex<Vec<NodeEvent>>);
+
+impl NodeListener for NodeEar {
+    fn hear(&self, event: NodeEvent) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+impl NodeEar {
+    async fn until(&self, wanted: &[NodeEvent]) {
+        let begun = Instant::now();
+        let heard = || self.0.lock().unwrap().clone();
+        while heard() != wanted {
+            assert!(begun.elapsed() < PATIENCE, "heard only {:?}", heard());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+pub(crate) async fn all_other_nodes_hear_what_is_told_to_nodes(bus: &impl Bus) {
+    let join = || -> (Arc<NodeEar>, Box<dyn NodeSubscription>) {
+        let ear = Arc::<NodeEar>::default();
+        let joined = bus.join_nodes(ear.clone());
+        (ear, joined)
+    };
+    let (ada, from_ada) = join();
+    let (ben, from_ben) = join();
+    let (cleo, _from_cleo) = join();
+    let whom = Selection {
+        document: Some("team/*".into()),
+        subject: Some("ada".into()),
+        token_id: None,
+    };
+    let told = [
+        NodeEvent::RestrictionsChanged,
+        NodeEvent::EndSessions(whom.clone()),
+        NodeEvent::RecheckSessions(whom),
+    ];
+    for event in &told {
+        assert!(from_ada.publish(event.clone()));
+    }
+    ben.until(&told).await;
+    cleo.until(&told).await;
+    drop(from_ada);
+    assert!(from_ben.publish(NodeEvent::RestrictionsChanged));
+    let more: Vec<_> = told
+        .into_iter()
+        .chain([NodeEvent::RestrictionsChanged])
+        .collect();
+    cleo.until(&more).await;
+    ada.until(&[]).await;
 }

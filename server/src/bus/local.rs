@@ -7,7 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use driftless_proto::name::DocumentName;
 
-use super::{Bus, BusError, BusFuture, BusStatus, Event, Listener, Subscription};
+use super::nodes::NodeListeners;
+use super::{
+    Bus, BusError, BusFuture, BusStatus, Event, Listener, NodeEvent, NodeListener,
+    NodeSubscription, Subscription,
+};
 
 /// Channels in memory; clones share them. Bounded by the documents that are loaded.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +20,7 @@ pub struct LocalBus(Arc<Hub>);
 #[derive(Debug, Default)]
 struct Hub {
     channels: Mutex<HashMap<DocumentName, Arc<Channel>>>,
+    nodes: NodeListeners,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +77,32 @@ impl Bus for LocalBus {
             number,
         };
         Box::pin(std::future::ready(Ok(Box::new(member) as Box<_>)))
+    }
+
+    fn join_nodes(&self, listener: Arc<dyn NodeListener>) -> Box<dyn NodeSubscription> {
+        Box::new(NodeMember {
+            number: self.0.nodes.add(listener),
+            hub: self.0.clone(),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct NodeMember {
+    hub: Arc<Hub>,
+    number: u64,
+}
+
+impl NodeSubscription for NodeMember {
+    fn publish(&self, event: NodeEvent) -> bool {
+        self.hub.nodes.tell(&event, Some(self.number));
+        true
+    }
+}
+
+impl Drop for NodeMember {
+    fn drop(&mut self) {
+        self.hub.nodes.remove(self.number);
     }
 }
 

@@ -7,7 +7,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use driftless_proto::engine::NodePresence;
 
-use super::{Commit, Entry, Event};
+use super::{Commit, Entry, Event, NodeEvent};
+use crate::access::Selection;
 
 /// The version that is written.
 const VERSION: u8 = 1;
@@ -18,9 +19,15 @@ const INTERRUPTED: u8 = 3;
 const PRESENCE: u8 = 4;
 const BEAT: u8 = 5;
 const STATELESS: u8 = 6;
+const RESTRICTIONS_CHANGED: u8 = 7;
+const RECHECK_SESSIONS: u8 = 8;
+const END_SESSIONS: u8 = 9;
 
 /// Stands for the length of an update that has to be read from the log.
 const NOT_INLINE: u32 = u32::MAX;
+
+/// Stands for the length of a part of a selection that is not given.
+const ABSENT: u16 = u16::MAX;
 
 /// What an entry takes at least: sequence, id, length.
 const ENTRY_BYTES_MIN: usize = 8 + 16 + 4;
@@ -42,6 +49,8 @@ pub(super) struct Envelope {
 pub(super) enum Said {
     /// Something about the channel's document.
     Event(Event),
+    /// Something to all nodes.
+    Node(NodeEvent),
     /// "I am here."
     Beat,
 }
@@ -51,6 +60,53 @@ pub(super) fn encode_beat(node: u64) -> Bytes {
     let mut out = begin(node);
     out.put_u8(BEAT);
     out.freeze()
+}
+
+/// The bytes of a message to all nodes; nothing for one that is too large to be said.
+pub(super) fn encode_node(node: u64, event: &NodeEvent) -> Option<Bytes> {
+    let mut out = begin(node);
+    match event {
+        NodeEvent::RestrictionsChanged => out.put_u8(RESTRICTIONS_CHANGED),
+        NodeEvent::RecheckSessions(selection) => {
+            put_selection(&mut out, RECHECK_SESSIONS, selection)?;
+        }
+        NodeEvent::EndSessions(selection) => put_selection(&mut out, END_SESSIONS, selection)?,
+        // What a node finds out by itself.
+        NodeEvent::Rejoined => return None,
+    }
+    Some(out.freeze())
+}
+
+fn put_selection(out: &mut BytesMut, kind: u8, selection: &Selection) -> Option<()> {
+    out.put_u8(kind);
+    for part in [&selection.document, &selection.subject, &selection.token_id] {
+        match part {
+            Some(text) => {
+                out.put_u16_le(u16::try_from(text.len()).ok().filter(|it| *it != ABSENT)?);
+                out.put_slice(text.as_bytes());
+            }
+            None => out.put_u16_le(ABSENT),
+        }
+    }
+    Some(())
+}
+
+/// Reads whom a message means; a message that means everybody, or nobody, is none.
+fn read_selection(bytes: &mut Bytes) -> Option<Selection> {
+    let mut part = || match bytes.try_get_u16_le().ok()? {
+        ABSENT => Some(None),
+        length => {
+            let length = usize::from(length);
+            let text = (length <= bytes.remaining()).then(|| bytes.split_to(length))?;
+            Some(Some(String::from_utf8(text.to_vec()).ok()?))
+        }
+    };
+    let selection = Selection {
+        document: part()?,
+        subject: part()?,
+        token_id: part()?,
+    };
+    selection.check().ok().map(|()| selection)
 }
 
 fn begin(node: u64) -> BytesMut {
@@ -165,10 +221,22 @@ fn read(bytes: &mut Bytes) -> Option<Envelope> {
             let said = Said::Beat;
             return Some(Envelope { node, said });
         }
+        kind @ (RESTRICTIONS_CHANGED | RECHECK_SESSIONS | END_SESSIONS) => {
+            let said = Said::Node(read_node(kind, bytes)?);
+            return Some(Envelope { node, said });
+        }
         _ => return None,
     };
     let said = Said::Event(event);
     Some(Envelope { node, said })
+}
+
+fn read_node(kind: u8, bytes: &mut Bytes) -> Option<NodeEvent> {
+    Some(match kind {
+        RECHECK_SESSIONS => NodeEvent::RecheckSessions(read_selection(bytes)?),
+        END_SESSIONS => NodeEvent::EndSessions(read_selection(bytes)?),
+        _ => NodeEvent::RestrictionsChanged,
+    })
 }
 
 /// The engine reads the entries within its own bounds.
@@ -269,6 +337,49 @@ mod tests {
         "01 0700000000000000 06 04000000 74657874",
     ];
     const BEAT_OF_VERSION_1: &str = "01 0700000000000000 05";
+
+    fn node_events() -> Vec<NodeEvent> {
+        let selection = Selection {
+            document: Some("team/*".into()),
+            subject: None,
+            token_id: Some("t".into()),
+        };
+        let ada = Selection {
+            subject: Some("ada".into()),
+            ..Selection::default()
+        };
+        vec![
+            NodeEvent::RestrictionsChanged,
+            NodeEvent::RecheckSessions(selection),
+            NodeEvent::EndSessions(ada),
+        ]
+    }
+
+    /// What version 1 wrote to all nodes.
+    const NODES_OF_VERSION_1: [&str; 3] = [
+        "01 0700000000000000 07",
+        "01 0700000000000000 08 0600 7465616d2f2a ffff 0100 74",
+        "01 0700000000000000 09 ffff 0300 616461 ffff",
+    ];
+
+    #[test]
+    fn what_is_told_to_all_nodes_stays_readable() {
+        for (written, event) in NODES_OF_VERSION_1.into_iter().zip(node_events()) {
+            let written = bytes_of(written);
+            assert_eq!(encode_node(7, &event), Some(written.clone()));
+            for length in 0..written.len() {
+                let cut = written.slice(..length);
+                assert_eq!(decode(cut), Err(Unreadable::Malformed));
+            }
+            let said = Said::Node(event);
+            assert_eq!(decode(written), Ok(Envelope { node: 7, said }));
+        }
+        assert_eq!(encode_node(7, &NodeEvent::Rejoined), None);
+        let everybody = bytes_of("01 0700000000000000 09 ffff ffff ffff");
+        assert_eq!(decode(everybody), Err(Unreadable::Malformed));
+        let unknown = bytes_of("01 0700000000000000 63");
+        assert_eq!(decode(unknown), Err(Unreadable::Malformed));
+    }
 
     fn bytes_of(digits: &str) -> Bytes {
         let digits: Vec<u8> = digits.bytes().filter(|digit| *digit != b' ').collect();

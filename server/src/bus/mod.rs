@@ -12,12 +12,14 @@ use bytes::Bytes;
 use driftless_proto::engine::NodePresence;
 use driftless_proto::name::DocumentName;
 
+use crate::access::Selection;
 use crate::store::{AppendId, LogEnd};
 
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod local;
 mod message;
+mod nodes;
 pub mod redis;
 
 /// A boxed future, so that a bus can be a trait object.
@@ -114,6 +116,31 @@ pub trait Subscription: Debug + Send + Sync {
     fn publish(&self, event: Event);
 }
 
+/// What a node tells the others beyond documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeEvent {
+    /// The restrictions in the store were changed.
+    RestrictionsChanged,
+    /// The access of these sessions is to be granted anew.
+    RecheckSessions(Selection),
+    /// These sessions are to be ended.
+    EndSessions(Selection),
+    /// Something may have been lost; never sent, each bus finds it out by itself.
+    Rejoined,
+}
+
+/// Hears what other nodes tell all nodes. As for [`Listener`]: queue within a bound and return at once.
+pub trait NodeListener: Debug + Send + Sync {
+    /// Takes one event.
+    fn hear(&self, event: NodeEvent);
+}
+
+/// A node's place on the channel of all nodes; dropping it leaves the channel.
+pub trait NodeSubscription: Debug + Send + Sync {
+    /// Tells all other nodes; false when it is sure to be lost. Never blocks.
+    fn publish(&self, event: NodeEvent) -> bool;
+}
+
 /// Why there is no channel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the bus cannot be used: {0}")]
@@ -140,7 +167,7 @@ impl std::fmt::Display for BusStatus {
     }
 }
 
-/// The channels between nodes, one a document.
+/// The channels between nodes: one a document, and one of all nodes.
 pub trait Bus: Debug + Send + Sync {
     /// Whether other nodes are heard.
     fn status(&self) -> BusStatus;
@@ -152,4 +179,7 @@ pub trait Bus: Debug + Send + Sync {
         document: &'a DocumentName,
         listener: Arc<dyn Listener>,
     ) -> BusFuture<'a, Result<Box<dyn Subscription>, BusError>>;
+
+    /// Joins the channel of all nodes. What was told before, or while the bus was away, is not heard.
+    fn join_nodes(&self, listener: Arc<dyn NodeListener>) -> Box<dyn NodeSubscription>;
 }

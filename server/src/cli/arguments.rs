@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::access::{ACCESS_HELP, AccessCommand, SESSION_HELP, SessionCommand};
 use super::import::{IMPORT_HELP, ImportArguments};
 use crate::auth::generate::KeyKind;
 use crate::config::{FolderFlags, ServerFlags, SigningFlags};
@@ -166,15 +167,13 @@ pub(super) enum Action {
     },
     /// Look at, export, import, delete and repair documents
     #[command(after_help = DOC_HELP)]
-    Doc {
-        #[command(flatten)]
-        flags: FolderFlags,
-        /// Print JSON
-        #[arg(long, global = true)]
-        json: bool,
-        #[command(subcommand)]
-        command: DocumentCommand,
-    },
+    Doc(OnStore<DocumentCommand>),
+    /// See who is connected, end sessions, have their access judged anew
+    #[command(after_help = SESSION_HELP)]
+    Session(OnStore<SessionCommand>),
+    /// Take access back, for a while or until it is lifted, on all nodes
+    #[command(after_help = ACCESS_HELP)]
+    Access(OnStore<AccessCommand>),
     /// Copy all documents into one new file, also while the server runs
     ///
     /// The copy is consistent and complete. An existing file is never overwritten.
@@ -284,6 +283,18 @@ impl From<KeyAlgorithm> for KeyKind {
     }
 }
 
+/// Commands on a running server, or on the store of a stopped one.
+#[derive(Debug, Args)]
+pub(super) struct OnStore<C: Subcommand> {
+    #[command(flatten)]
+    pub(super) flags: FolderFlags,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: C,
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum StoreCommand {
     /// Copy all documents with their kept history from one store to another
@@ -292,7 +303,7 @@ pub(super) enum StoreCommand {
     /// where it was: documents that are equal are skipped. Every document is read back from the
     /// target and compared. A document of the target that holds what the source does not is never
     /// overwritten; damaged documents are named and left out. What a repair once cut away is not
-    /// copied.
+    /// copied. Restrictions of access are copied, too; those that only the target has stay.
     #[command(after_help = COPY_HELP)]
     Copy {
         /// The store to read: `sqlite:PATH` of a data folder, `sqlite:` for that of --data, or

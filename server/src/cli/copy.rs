@@ -209,8 +209,12 @@ fn summary_text(summary: &Summary, failures: &[copy::Failure], elapsed: Duration
         copied,
         skipped,
         copied_bytes,
+        restrictions,
         ..
     } = summary;
+    if *restrictions > 0 {
+        text += &format!("copied {restrictions} restrictions of access\n");
+    }
     text + &format!(
         "copied {copied} of {total_documents} documents ({}) in {:.1} s and read them back; \
          {skipped} were equal already\n",
@@ -234,6 +238,7 @@ fn summary_json(summary: &Summary, failures: &[copy::Failure]) -> serde_json::Va
         "copied_bytes": summary.copied_bytes,
         "equal": summary.skipped,
         "failed": summary.failed,
+        "restrictions": summary.restrictions,
         "failures": failures.collect::<Vec<_>>(),
     })
 }

@@ -127,7 +127,11 @@ pub(super) fn restore(
 }
 
 /// Performs one command on whoever holds the documents.
-fn ask(command: Command, payload: Bytes, settings: &Settings) -> Result<(Reply, Bytes), Failure> {
+pub(super) fn ask(
+    command: Command,
+    payload: Bytes,
+    settings: &Settings,
+) -> Result<(Reply, Bytes), Failure> {
     run(async {
         let target = Target::open(settings).await?;
         let outcome = target.perform(command, payload).await;

@@ -6,6 +6,7 @@
 //!                        └▶ Command ─▶ target ─▶ Reply ─▶ print
 //! ```
 
+mod access;
 mod arguments;
 mod copy;
 mod doctor;
@@ -81,7 +82,7 @@ impl From<LoggingError> for Failure {
 impl From<OperationError> for Failure {
     fn from(error: OperationError) -> Self {
         let code = match error {
-            OperationError::NotFound => EXIT_NOT_FOUND,
+            OperationError::NotFound | OperationError::NoRestriction => EXIT_NOT_FOUND,
             OperationError::Refused(_) => EXIT_REFUSED,
             OperationError::Unavailable(_) => EXIT_UNAVAILABLE,
             OperationError::Damaged(_) => EXIT_DAMAGED,
@@ -174,13 +175,17 @@ fn perform<E: Display>(
             print_settings(&loaded, json, context.output)?;
             Ok(check::guarded(&loaded.settings)?)
         }
-        Action::Doc {
-            flags,
-            json,
-            command,
-        } => {
-            let settings = settings(&flags.0, context)?.settings;
-            document::perform(command, &settings, json, context)
+        Action::Doc(on) => {
+            let settings = settings(&on.flags.0, context)?.settings;
+            document::perform(on.command, &settings, on.json, context)
+        }
+        Action::Session(on) => {
+            let settings = settings(&on.flags.0, context)?.settings;
+            access::sessions(on.command, &settings, on.json, context.output)
+        }
+        Action::Access(on) => {
+            let settings = settings(&on.flags.0, context)?.settings;
+            access::perform(on.command, &settings, on.json, context.output)
         }
         Action::Doctor { flags, json } => {
             let settings = settings(&flags.0, context)?.settings;

@@ -6,7 +6,7 @@ use std::io::Write;
 use serde_json::{Value as Json, json};
 
 use super::time::rfc3339;
-use super::{Failure, unwritable};
+use super::{Failure, access, unwritable};
 use crate::admin::Reply;
 use crate::admin::command::{Details, Repaired, Summary, Verified};
 use crate::config::units::show_size;
@@ -35,6 +35,7 @@ fn reply_json(reply: &Reply) -> Json {
         Reply::Import { head, changed } => Ok(json!({ "head": head, "changed": changed })),
         Reply::Delete { epoch } => Ok(json!({ "epoch": epoch })),
         Reply::Backup { bytes } => Ok(json!({ "bytes": bytes })),
+        Reply::Access(reply) => access::json(reply),
         Reply::Export {} | Reply::Release {} => Ok(json!({})),
         #[cfg(feature = "fault-injection")]
         Reply::Harm {} => Ok(json!({})),
@@ -58,6 +59,7 @@ fn reply_text(reply: &Reply) -> String {
         Reply::Delete { epoch } => format!("deleted; epoch {epoch} begins\n"),
         Reply::Backup { bytes } => format!("backed up, {}\n", size(*bytes)),
         Reply::Export {} => String::new(),
+        Reply::Access(reply) => access::text(reply),
         Reply::Release {} => "released; the document can be written again\n".into(),
         #[cfg(feature = "fault-injection")]
         Reply::Harm {} => "done; look at the log and driftless_document_restarts_total\n".into(),

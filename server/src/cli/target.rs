@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{EXIT_FAILED, EXIT_NOT_FOUND, Failure};
+use crate::admin::access::stored::StoredAccess;
 use crate::admin::execute::execute;
 use crate::admin::stored::StoredOperations;
-use crate::admin::{Command, OperationError, Reply, call};
+use crate::admin::{Command, OperationError, Operations, Reply, call};
 use crate::backends;
 use crate::clock::Clock;
 use crate::config::parts::replica_options;
@@ -23,7 +24,7 @@ pub(super) enum Target {
     Running(PathBuf),
     /// To the store, whose lock we hold.
     Stopped {
-        operations: StoredOperations,
+        operations: Operations,
         store: Arc<dyn Store>,
     },
 }
@@ -44,7 +45,11 @@ impl Target {
         let opened = backends::open_store(settings, &folder).await;
         let store = opened.map_err(OperationError::from)?.store;
         let options = replica_options(settings);
-        let operations = StoredOperations::new(Arc::clone(&store), options, Clock::start());
+        let clock = Clock::start();
+        let operations = Operations {
+            documents: Arc::new(StoredOperations::new(store.clone(), options, clock)),
+            access: Arc::new(StoredAccess::new(store.clone(), clock)),
+        };
         Ok(Self::Stopped { operations, store })
     }
 

@@ -15,8 +15,11 @@ mod history;
 mod listing;
 mod log;
 mod repair;
+mod restrictions;
 
-pub(crate) use {damage::*, deletion::*, history::*, listing::*, log::*, repair::*};
+pub(crate) use {
+    damage::*, deletion::*, history::*, listing::*, log::*, repair::*, restrictions::*,
+};
 
 /// A fresh, empty store and the power to harm what it holds.
 pub(crate) trait Backend: Sized {
@@ -80,6 +83,9 @@ macro_rules! enrol {
             repair_moves_the_horizon_over_damaged_history,
             repair_drops_a_damaged_snapshot,
             repair_of_nothing_intact_is_refused,
+            restrictions_come_back_as_they_were,
+            restrictions_that_ran_out_go_with_the_next_one,
+            restrictions_are_bounded_in_number,
         }
     };
     ($backend:ty: $($test:ident,)*) => {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use driftless_proto::name::DocumentName;
 use tokio::sync::watch;
 
+use crate::access::Restriction;
+
 use super::{
     Append, CommitOutcome, DocumentSummary, Inspection, LoadedDocument, LogEnd, LogLimits,
     LogRange, LogStart, Repair, Snapshot, StatsFilter, StatsPage, Store, StoreError, StoreFuture,
@@ -215,6 +217,25 @@ impl Store for FaultyStore {
         good_until: Option<u64>,
     ) -> StoreFuture<'a, Repair> {
         self.inner.repair(document, good_until)
+    }
+
+    fn restrictions(&self) -> StoreFuture<'_, Vec<Restriction>> {
+        match self.plan().load_outage.clone() {
+            Some(error) => Box::pin(std::future::ready(Err(error))),
+            None => self.inner.restrictions(),
+        }
+    }
+
+    fn put_restrictions<'a>(&'a self, restrictions: &'a [Restriction]) -> StoreFuture<'a, ()> {
+        self.inner.put_restrictions(restrictions)
+    }
+
+    fn remove_restriction<'a>(&'a self, id: &'a str) -> StoreFuture<'a, bool> {
+        self.inner.remove_restriction(id)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
     }
 
     fn verify_structure(&self) -> StoreFuture<'_, Vec<String>> {

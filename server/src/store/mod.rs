@@ -24,10 +24,13 @@ pub mod faulty;
 pub mod housekeeper;
 mod maintenance;
 pub mod postgres;
+mod restrictions;
 pub mod schema;
 mod sql;
 pub mod sqlite;
 mod tombstone;
+
+use crate::access::Restriction;
 
 pub use maintenance::{
     Inspection, LogLimits, LogRange, LogStart, LogStats, Repair, SnapshotKind, StatsFilter,
@@ -340,6 +343,22 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         document: &'a DocumentName,
         good_until: Option<u64>,
     ) -> StoreFuture<'a, Repair>;
+
+    /// All restrictions of access, those that ran out among them, by id.
+    fn restrictions(&self) -> StoreFuture<'_, Vec<Restriction>>;
+
+    /// Stores restrictions, all or none; those of the same ids are replaced, and those that ran out
+    /// before the first of these begins go. Refused beyond
+    /// [`RESTRICTIONS_MAX`](crate::access::RESTRICTIONS_MAX).
+    fn put_restrictions<'a>(&'a self, restrictions: &'a [Restriction]) -> StoreFuture<'a, ()>;
+
+    /// Removes a restriction; false when it is not there.
+    fn remove_restriction<'a>(&'a self, id: &'a str) -> StoreFuture<'a, bool>;
+
+    /// True when other processes may write to it at the same time.
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// Checks what documents share: the structure of the database. Empty when it is sound.
     fn verify_structure(&self) -> StoreFuture<'_, Vec<String>>;

@@ -127,6 +127,7 @@ impl House {
     pub(crate) fn open_door(&self) -> adapters::Server {
         let behind = adapters::Behind {
             authority: driftless::auth::Authority::open(),
+            restrictions: driftless::access::Restrictions::default(),
             operations: None,
             signer: None,
             documents: Arc::new(self.registry.clone()),

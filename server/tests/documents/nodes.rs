@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use driftless::bus::local::LocalBus;
-use driftless::bus::{Bus, BusError, BusFuture, BusStatus, Event, Listener, Subscription};
+use driftless::bus::{
+    Bus, BusError, BusFuture, BusStatus, Event, Listener, NodeListener, NodeSubscription,
+    Subscription,
+};
 use driftless::store::{LogLimits, LogStart, Store};
 use driftless_proto::engine::CloseReason;
 use driftless_proto::name::DocumentName;
@@ -71,6 +74,10 @@ impl Bus for FaultyBus {
                 held_back,
             }) as Box<_>)
         })
+    }
+
+    fn join_nodes(&self, listener: Arc<dyn NodeListener>) -> Box<dyn NodeSubscription> {
+        self.inner.join_nodes(listener)
     }
 }
 

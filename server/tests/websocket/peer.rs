@@ -45,6 +45,7 @@ pub(crate) fn start(options: AdapterOptions) -> (Server, Arc<Rooms>) {
     let rooms = Arc::<Rooms>::default();
     let behind = Behind {
         authority: driftless::auth::Authority::open(),
+        restrictions: driftless::access::Restrictions::default(),
         operations: None,
         signer: None,
         documents: Arc::new(SharedRooms(rooms.clone())),

@@ -103,6 +103,8 @@ pub(super) struct Channel {
     pub(super) asked: u64,
     /// What the newest question is about.
     pub(super) token: Option<Token>,
+    /// The newest question is whether what was granted still holds.
+    pub(super) is_recheck: bool,
     /// The newest question has no answer yet.
     pub(super) is_asking: bool,
 }
@@ -115,6 +117,7 @@ impl Channel {
             stage: Stage::Waiting(Queue::new(by_ms)),
             asked: 0,
             token: None,
+            is_recheck: false,
             is_asking: false,
         }
     }

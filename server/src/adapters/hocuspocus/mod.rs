@@ -8,7 +8,7 @@
 //! Source of protocol facts: `proto/src/wire/hocuspocus.rs`, and for the order of what is said
 //! `ClientConnection.ts` and `Connection.ts` of @hocuspocus/server 4.7.0.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -23,7 +23,7 @@ use super::websocket::{Conversation, Delivered, Work, put_frame};
 use crate::auth::{Denial, Grant};
 use crate::error::Refusal;
 use crate::metrics;
-use crate::outbox::LineId;
+use crate::outbox::{LineId, Recheck};
 use crate::session::{Ended, ReceiveError, SessionHandle};
 
 mod channel;
@@ -263,9 +263,9 @@ impl Conversation for Hocuspocus {
         }
     }
 
-    fn recheck(&mut self, lines: &[LineId]) {
-        for line in lines {
-            self.recheck_channel(*line);
+    fn recheck(&mut self, lines: &BTreeMap<LineId, Recheck>) {
+        for (line, what) in lines {
+            self.recheck_channel(*line, *what);
         }
     }
 

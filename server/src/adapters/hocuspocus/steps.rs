@@ -8,12 +8,12 @@ use driftless_proto::wire::{Message, Notice};
 
 use super::channel::{Channel, Queue, Stage};
 use super::{Hocuspocus, Tagged, codes, write_frames};
-use crate::adapters::access::{Due, Permit};
+use crate::adapters::access::Due;
 use crate::adapters::websocket::{Conversation, put_frame};
 use crate::auth::{Denial, Grant, Token};
 use crate::error::{Refusal, reason_of};
 use crate::metrics;
-use crate::outbox::{Line, LineId};
+use crate::outbox::{Line, LineId, Recheck};
 use crate::session::{AttachRequest, Encoding};
 
 /// The longest session id behind a document's name; providers use eleven characters.
@@ -143,6 +143,7 @@ impl Hocuspocus {
         };
         channel.asked += 1;
         channel.is_asking = true;
+        channel.is_recheck = is_anew;
         channel.token.clone_from(&token);
         let answer = self.opening.decide(&channel.document, token, is_anew);
         // One at a time for a channel: a later token makes an earlier answer void, and waits for it.
@@ -153,10 +154,22 @@ impl Hocuspocus {
         });
     }
 
-    pub(super) fn recheck_channel(&mut self, line: LineId) {
-        if let Some(Stage::Open { permit, .. }) = self.stage(line) {
-            let token = permit.token.clone();
-            self.ask(line, token, true);
+    pub(super) fn recheck_channel(&mut self, line: LineId, what: Recheck) {
+        let Some(channel) = self.channels.get_mut(&line) else {
+            return;
+        };
+        let Stage::Open { session, permit } = &mut channel.stage else {
+            return;
+        };
+        match what {
+            Recheck::Restrictions => {
+                self.opening.restrict(&channel.document, &**session, permit);
+            }
+            Recheck::Grant => {
+                // Also where a question is under way: it may be answered from what is remembered.
+                let token = channel.token.clone();
+                self.ask(line, token, true);
+            }
         }
     }
 
@@ -169,9 +182,12 @@ impl Hocuspocus {
             return;
         }
         channel.is_asking = false;
+        let is_recheck = std::mem::take(&mut channel.is_recheck);
         match (decided, &channel.stage) {
             (Ok(grant), Stage::Waiting(_)) => self.open(line, grant),
             (Ok(grant), Stage::Open { .. }) => self.renew(line, grant),
+            // Nobody could say: what was granted holds until its end.
+            (Err(denial), Stage::Open { .. }) if is_recheck && denial.is_retryable() => {}
             (Err(denial), _) => self.deny(line, denial),
         }
     }
@@ -182,13 +198,12 @@ impl Hocuspocus {
         let Some(channel) = self.channels.get_mut(&line) else {
             return;
         };
-        let now = (edge.clock.now_ms(), edge.clock.wall_ms());
-        let warning_ms = edge.options.expiry_warning_ms;
-        let permit = Permit::new(grant, channel.token.clone(), now, warning_ms);
+        let document = channel.document.clone();
+        let mut permit = self.opening.permit(&document, grant, channel.token.clone());
         let can_write = permit.rights() >= Rights::Write;
         let address = channel.address.clone();
         let request = AttachRequest {
-            document: channel.document.clone(),
+            document: document.clone(),
             encoding: Encoding {
                 write: write_frames,
                 address: address.clone(),
@@ -216,6 +231,7 @@ impl Hocuspocus {
         let Some(channel) = self.channels.get_mut(&line) else {
             return;
         };
+        self.opening.restrict(&document, &*session, &mut permit);
         let deadline_ms = permit.deadline_ms();
         let stage = Stage::Open { session, permit };
         if let Stage::Waiting(queue) = std::mem::replace(&mut channel.stage, stage) {
@@ -234,7 +250,6 @@ impl Hocuspocus {
 
     /// An open channel showed a newer token, or was looked at again.
     fn renew(&mut self, line: LineId, grant: Grant) {
-        let edge = self.opening.edge.clone();
         let Some(channel) = self.channels.get_mut(&line) else {
             return;
         };
@@ -245,15 +260,9 @@ impl Hocuspocus {
             // Its changes would be another's: that takes a session of its own.
             return self.deny(line, Denial::Refused);
         }
-        let now = (edge.clock.now_ms(), edge.clock.wall_ms());
-        let before = permit.rights();
-        let warning_ms = edge.options.expiry_warning_ms;
-        *permit = Permit::new(grant, channel.token.clone(), now, warning_ms);
-        session.set_holder(permit.holder());
-        if permit.rights() != before {
-            metrics::access_changed("renewed");
-            session.set_rights(permit.rights());
-        }
+        permit.token.clone_from(&channel.token);
+        self.opening
+            .renew(&channel.document, &**session, permit, grant);
         self.deadline_ms = self.deadline_ms.min(permit.deadline_ms());
     }
 
@@ -293,7 +302,7 @@ impl Hocuspocus {
                     Due::Warning { seconds } => session.notify(Notice::ExpiresSoon { seconds }),
                     Due::Expired => {
                         let on_expiry = self.opening.edge.options.on_expiry;
-                        on_expiry.perform(&**session, permit.rights());
+                        on_expiry.perform(&**session, permit);
                     }
                 },
                 Stage::Waiting(_) => {}
@@ -328,10 +337,15 @@ impl Hocuspocus {
             return None;
         }
         channel.stage = refused;
+        if std::mem::take(&mut channel.is_recheck) {
+            // Whether it may stay is no question any more.
+            channel.asked += 1;
+            channel.is_asking = false;
+        }
         let refusal = Refusal::from(reason);
         let address = channel.address.clone();
         let are_others_open = self.channels.values().any(Channel::is_open);
-        if !refusal.is_final() && !(self.is_modern && are_others_open) {
+        if !(refusal.is_final() || self.is_modern && are_others_open) {
             // Providers come back by themselves only after the whole connection ended.
             return Some(refusal);
         }

@@ -9,6 +9,7 @@
 //! A [`Conversation`] knows what frames mean: `single.rs` is the one of dialects with one document a
 //! socket; others are beside it in `adapters`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Context;
 
@@ -24,7 +25,7 @@ use super::access::Opening;
 use crate::clock::Clock;
 use crate::error::Refusal;
 use crate::metrics::{BYTES_RECEIVED, BYTES_SENT, FRAMES_RECEIVED, FRAMES_SENT};
-use crate::outbox::LineId;
+use crate::outbox::{LineId, Recheck};
 use crate::session::SessionHandle;
 
 mod frames;
@@ -119,7 +120,7 @@ pub(super) trait Conversation: Send + Unpin + Sized + 'static {
     fn drained(&mut self, lines: &[LineId]);
 
     /// These sessions have to show again that they may be here.
-    fn recheck(&mut self, lines: &[LineId]);
+    fn recheck(&mut self, lines: &BTreeMap<LineId, Recheck>);
 
     /// A document has ended this session; appends what the peer is told. Whether the whole connection
     /// has to end over it.

@@ -1,5 +1,6 @@
 //! A conversation about one document, which the path names and the request's token opens.
 
+use std::collections::BTreeMap;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -12,7 +13,7 @@ use crate::adapters::access::{Deciding, Due, Opening, Permit};
 use crate::auth::{Denial, Grant};
 use crate::error::{Refusal, reason_of};
 use crate::metrics;
-use crate::outbox::{Line, LineId};
+use crate::outbox::{Line, LineId, Recheck};
 use crate::session::{AttachRequest, Encoding, Ended, ReceiveError, SessionHandle};
 
 /// The only session's number.
@@ -60,12 +61,10 @@ impl<D: Dialect> Single<D> {
         let Some(document) = self.document.clone() else {
             return Err(CloseReason::Malformed.into());
         };
-        let edge = &self.opening.edge;
-        let now = (edge.clock.now_ms(), edge.clock.wall_ms());
         let token = self.opening.token.clone().ok().flatten();
-        let permit = Permit::new(grant, token, now, edge.options.expiry_warning_ms);
-        let session = edge.documents.attach(AttachRequest {
-            document,
+        let mut permit = self.opening.permit(&document, grant, token);
+        let session = self.opening.edge.documents.attach(AttachRequest {
+            document: document.clone(),
             encoding: Encoding {
                 write: encode_frame::<D>,
                 address: Bytes::new(),
@@ -81,6 +80,7 @@ impl<D: Dialect> Single<D> {
                 acks: Acks::Probes,
             },
         })?;
+        self.opening.restrict(&document, &*session, &mut permit);
         self.stage = Stage::Attached(session);
         self.permit = Some(permit);
         Ok(())
@@ -88,25 +88,20 @@ impl<D: Dialect> Single<D> {
 
     /// The answer to whether the peer may still be here.
     fn rechecked(&mut self, decided: Result<Grant, Denial>) {
-        let (Stage::Attached(session), Some(permit)) = (&self.stage, &mut self.permit) else {
+        let (Stage::Attached(session), Some(document), Some(permit)) =
+            (&self.stage, &self.document, &mut self.permit)
+        else {
             return;
         };
         match decided {
-            Ok(grant) => {
-                let edge = &self.opening.edge;
-                let now = (edge.clock.now_ms(), edge.clock.wall_ms());
-                let before = permit.rights();
-                *permit = Permit::new(
-                    grant,
-                    permit.token.take(),
-                    now,
-                    edge.options.expiry_warning_ms,
-                );
-                if permit.rights() != before {
-                    metrics::access_changed("rechecked");
-                    session.set_rights(permit.rights());
-                }
+            // Its changes would be another's: that takes a session of its own.
+            Ok(grant) if grant.subject != permit.grant.subject => {
+                metrics::access_changed(Denial::Refused.label());
+                session.end(reason_of(Denial::Refused));
             }
+            Ok(grant) => self.opening.renew(document, &**session, permit, grant),
+            // Nobody could say: what was granted holds until its end.
+            Err(denial) if denial.is_retryable() => {}
             Err(denial) => {
                 metrics::access_changed(denial.label());
                 session.end(reason_of(denial));
@@ -127,7 +122,7 @@ impl<D: Dialect> Single<D> {
                 .edge
                 .options
                 .on_expiry
-                .perform(&**session, permit.rights()),
+                .perform(&**session, permit),
         }
         Work::Progress
     }
@@ -267,10 +262,19 @@ impl<D: Dialect> Conversation for Single<D> {
         }
     }
 
-    fn recheck(&mut self, _: &[LineId]) {
-        if let (Some(document), Some(permit)) = (&self.document, &self.permit) {
-            let token = permit.token.clone();
-            self.rechecking = Some(self.opening.decide(document, token, true));
+    fn recheck(&mut self, lines: &BTreeMap<LineId, Recheck>) {
+        let (Stage::Attached(session), Some(document), Some(permit)) =
+            (&self.stage, &self.document, &mut self.permit)
+        else {
+            return;
+        };
+        match lines.get(&ONLY) {
+            None => {}
+            Some(Recheck::Restrictions) => self.opening.restrict(document, &**session, permit),
+            Some(Recheck::Grant) => {
+                let token = permit.token.clone();
+                self.rechecking = Some(self.opening.decide(document, token, true));
+            }
         }
     }
 

@@ -12,12 +12,12 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use super::{NAME, document};
-use crate::adapters::credentials;
 use crate::adapters::http::plain;
+use crate::adapters::{Edge, credentials};
 use crate::admin::operations::{DocumentOperations, OperationError};
-use crate::auth::{Authority, Denial, Grant, NewToken, Question, Right, Signer, SigningError};
-use crate::clock::Clock;
+use crate::auth::{Denial, Grant, NewToken, Question, Right, Signer, SigningError};
 use crate::error::Refusal;
+use crate::metrics;
 use crate::store::Origin;
 
 /// The bytes of a call that is no update: an id and a few numbers.
@@ -34,13 +34,9 @@ const EMPTY_STATE: &[u8] = &[0, 0];
 /// What the calls work with.
 #[derive(Clone)]
 pub(in crate::adapters) struct Calls {
-    pub(in crate::adapters) authority: Authority,
+    pub(in crate::adapters) edge: Arc<Edge>,
     pub(in crate::adapters) signer: Option<Signer>,
-    pub(in crate::adapters) audience: Option<String>,
-    pub(in crate::adapters) issuer: Option<String>,
     pub(in crate::adapters) operations: Arc<dyn DocumentOperations>,
-    pub(in crate::adapters) clock: Clock,
-    pub(in crate::adapters) update_bytes_max: usize,
 }
 
 /// Why a call is not done.
@@ -80,7 +76,9 @@ impl ResponseError for CallError {
             Self::NoKey => StatusCode::NOT_IMPLEMENTED,
             Self::Denied(denial) => StatusCode::from_u16(Refusal::from(*denial).http_status)
                 .unwrap_or(StatusCode::FORBIDDEN),
-            Self::Failed(OperationError::NotFound) => StatusCode::NOT_FOUND,
+            Self::Failed(OperationError::NotFound | OperationError::NoRestriction) => {
+                StatusCode::NOT_FOUND
+            }
             Self::Failed(OperationError::Refused(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Failed(OperationError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed(OperationError::Damaged(_)) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -94,7 +92,7 @@ impl ResponseError for CallError {
 
 /// Registers the calls.
 pub(in crate::adapters) fn configure(config: &mut ServiceConfig, calls: Calls) {
-    let largest = calls.update_bytes_max.max(BODY_BYTES_MAX);
+    let largest = calls.edge.options.frame_bytes_max.max(BODY_BYTES_MAX);
     config
         .app_data(Data::new(calls))
         .app_data(PayloadConfig::new(largest))
@@ -184,7 +182,7 @@ async fn hand_out(
     let connection = call.connection_info();
     let (scheme, host) = (connection.scheme(), connection.host());
     let websocket = if scheme == "https" { "wss" } else { "ws" };
-    let token = match calls.authority.is_open() {
+    let token = match calls.edge.authority.is_open() {
         true => None,
         false => Some(calls.mint(&name, &asked)?),
     };
@@ -255,19 +253,25 @@ impl Calls {
             door: NAME,
         };
         let grant = self
+            .edge
             .authority
             .decide(&question)
             .await
             .map_err(CallError::Denied)?;
-        match self.authority.is_open() || grant.right.allows(wanted) {
-            true => Ok(grant),
+        let is_granted = self.edge.authority.is_open() || grant.right.allows(wanted);
+        match is_granted {
             false => Err(CallError::Denied(Denial::NoRight)),
+            true if !self.edge.right_max(document, &grant).allows(wanted) => {
+                metrics::auth_decided(Denial::Withdrawn.label(), NAME);
+                Err(CallError::Denied(Denial::Withdrawn))
+            }
+            true => Ok(grant),
         }
     }
 
     fn mint(&self, document: &DocumentName, asked: &TokenRequest) -> Result<String, CallError> {
         let signer = self.signer.as_ref().ok_or(CallError::NoKey)?;
-        let now_ms = self.clock.wall_ms();
+        let now_ms = self.edge.clock.wall_ms();
         let seconds = asked.valid_for_seconds.unwrap_or(VALID_SECONDS);
         let right = match asked.authorization {
             Authorization::Full => Right::Write,
@@ -278,8 +282,8 @@ impl Calls {
             documents: vec![(document.as_str().to_owned(), right)],
             issued_at_ms: now_ms,
             expires_at_ms: now_ms + 1_000 * seconds.min(VALID_SECONDS_MAX),
-            audience: self.audience.clone(),
-            issuer: self.issuer.clone(),
+            audience: self.edge.options.auth_audience.clone(),
+            issuer: self.edge.options.auth_issuer.clone(),
             ..NewToken::default()
         });
         Ok(signed?)

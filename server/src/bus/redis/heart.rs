@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Hub;
-use crate::bus::Event;
 
 /// How often a node says that it is there.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,7 +28,7 @@ pub(super) async fn run(hub: Arc<Hub>) {
         sleep(BEAT_INTERVAL).await;
         if last.elapsed() > BEAT_INTERVAL + PAUSE_MAX {
             tracing::warn!("this process stood still; other nodes are asked for what it missed");
-            hub.tell_all(&Event::Rejoined);
+            hub.tell_rejoined();
         }
         last = Instant::now();
     }

@@ -38,7 +38,7 @@ pub(super) async fn run(hub: Arc<Hub>, client: Client, mut moves: mpsc::Receiver
                 metrics::bus_up(true);
                 tracing::info!("the bus is connected");
                 // What was published while nobody heard is in the logs, or told again when asked.
-                hub.tell_all(&Event::Rejoined);
+                hub.tell_rejoined();
                 serve(&hub, sink, stream, &mut moves).await
             }
             Err(error) => error,

@@ -15,7 +15,11 @@ use tokio::task::JoinHandle;
 
 use self::heart::{NODES_MAX, SILENCE_MAX};
 use super::message::{Envelope, Said};
-use super::{Bus, BusError, BusFuture, BusStatus, Event, Listener, Subscription, message};
+use super::nodes::NodeListeners;
+use super::{
+    Bus, BusError, BusFuture, BusStatus, Event, Listener, NodeEvent, NodeListener,
+    NodeSubscription, Subscription, message,
+};
 use crate::metrics;
 
 mod check;
@@ -76,6 +80,8 @@ struct Hub {
     queue: mpsc::Sender<Message>,
     /// The bytes of the messages in it.
     queued_bytes: AtomicUsize,
+    /// Who hears in this process what is told to all nodes.
+    node_listeners: NodeListeners,
     /// Other nodes, and when they were heard.
     nodes: Mutex<HashMap<u64, Instant>>,
     /// Documents of which a message was lost: their readers are told to look at the log.
@@ -143,6 +149,7 @@ impl RedisBus {
             has_lost_moves: AtomicBool::new(false),
             queue,
             queued_bytes: AtomicUsize::new(0),
+            node_listeners: NodeListeners::default(),
             nodes: Mutex::default(),
             lost: Mutex::default(),
             is_up: AtomicBool::new(false),
@@ -232,6 +239,12 @@ impl Hub {
         }
     }
 
+    /// Everything may have been lost for a while.
+    fn tell_rejoined(&self) {
+        self.tell_all(&Event::Rejoined);
+        self.node_listeners.tell(&NodeEvent::Rejoined, None);
+    }
+
     /// Passes an event on to the members of all documents.
     fn tell_all(&self, event: &Event) {
         for document in self.documents() {
@@ -242,7 +255,7 @@ impl Hub {
     /// Takes a message that another node published.
     fn hear(&self, channel: &str, payload: &[u8]) {
         let Some(document) = self.document_of(channel) else {
-            return self.hear_beat(channel, payload);
+            return self.hear_node(channel, payload);
         };
         match message::decode(Bytes::copy_from_slice(payload)) {
             Ok(envelope) if envelope.node == self.node => {}
@@ -259,17 +272,28 @@ impl Hub {
         }
     }
 
-    /// Takes a sign of life of another node.
-    fn hear_beat(&self, channel: &str, payload: &[u8]) {
+    /// Takes what another node told all nodes, which is a sign of life in any case. What a newer
+    /// version tells and this one cannot read is nothing that was lost.
+    fn hear_node(&self, channel: &str, payload: &[u8]) {
         if channel != self.nodes_channel() {
             return;
         }
-        if let Ok(envelope) = message::decode(Bytes::copy_from_slice(payload)) {
-            let mut nodes = lock(&self.nodes);
-            let is_known = nodes.contains_key(&envelope.node);
-            if envelope.node != self.node && (is_known || nodes.len() < NODES_MAX) {
-                nodes.insert(envelope.node, Instant::now());
-            }
+        let Ok(envelope) = message::decode(Bytes::copy_from_slice(payload)) else {
+            return metrics::bus_unreadable();
+        };
+        if envelope.node == self.node {
+            return;
+        }
+        self.note_alive(envelope.node);
+        if let Said::Node(event) = envelope.said {
+            self.node_listeners.tell(&event, None);
+        }
+    }
+
+    fn note_alive(&self, node: u64) {
+        let mut nodes = lock(&self.nodes);
+        if nodes.contains_key(&node) || nodes.len() < NODES_MAX {
+            nodes.insert(node, Instant::now());
         }
     }
 
@@ -371,6 +395,43 @@ impl Bus for RedisBus {
             }
             Ok(Box::new(member) as Box<_>)
         })
+    }
+
+    fn join_nodes(&self, listener: Arc<dyn NodeListener>) -> Box<dyn NodeSubscription> {
+        Box::new(NodeMember {
+            number: self.hub.node_listeners.add(listener),
+            hub: self.hub.clone(),
+        })
+    }
+}
+
+/// This node on the channel of all nodes, which the link is always subscribed to.
+#[derive(Debug)]
+struct NodeMember {
+    hub: Arc<Hub>,
+    number: u64,
+}
+
+impl NodeSubscription for NodeMember {
+    fn publish(&self, event: NodeEvent) -> bool {
+        self.hub.node_listeners.tell(&event, Some(self.number));
+        let is_up = self.hub.is_up.load(Ordering::Acquire);
+        let message = message::encode_node(self.hub.node, &event).map(|bytes| Message {
+            channel: self.hub.nodes_channel(),
+            bytes,
+            document: None,
+        });
+        let is_queued = message.is_some_and(|message| self.hub.enqueue(message));
+        if !is_queued {
+            metrics::bus_lost(1);
+        }
+        is_queued && is_up
+    }
+}
+
+impl Drop for NodeMember {
+    fn drop(&mut self) {
+        self.hub.node_listeners.remove(self.number);
     }
 }
 

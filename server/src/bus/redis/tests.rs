@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use super::{PUBLISH_QUEUE_BYTES_MAX, RedisBus, RedisOptions};
 use crate::bus::conformance::{enrol, name};
 use crate::bus::{
-    Bus, BusError, BusFuture, BusStatus, Commit, Entry, Event, Listener, Subscription,
+    Bus, BusError, BusFuture, BusStatus, Commit, Entry, Event, Listener, NodeEvent, NodeListener,
+    NodeSubscription, Subscription,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,6 +72,11 @@ impl Bus for TwoNodes {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) as usize;
         self.nodes[turn % 2].subscribe(document, listener)
     }
+
+    fn join_nodes(&self, listener: std::sync::Arc<dyn NodeListener>) -> Box<dyn NodeSubscription> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) as usize;
+        self.nodes[turn % 2].join_nodes(listener)
+    }
 }
 
 enrol!(TwoNodes::start().await);
@@ -96,6 +102,12 @@ async fn without_a_server_a_document_works_alone() {
     let joined = bus.subscribe(&name("a"), ear).await.unwrap();
     joined.publish(crate::bus::Event::Deleted { epoch: 2 });
     assert_eq!(bus.status(), BusStatus::Down);
+    let ear = std::sync::Arc::<crate::bus::conformance::NodeEar>::default();
+    let nodes = bus.join_nodes(ear);
+    assert!(
+        !nodes.publish(NodeEvent::RestrictionsChanged),
+        "nobody else hears it"
+    );
 }
 
 #[tokio::test]

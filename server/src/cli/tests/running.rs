@@ -7,8 +7,9 @@ use tokio::sync::oneshot;
 
 use super::stopped::{Stopped, typed};
 use super::*;
-use crate::admin::AdminSocket;
+use crate::admin::access::stored::StoredAccess;
 use crate::admin::stored::StoredOperations;
+use crate::admin::{AdminSocket, Operations};
 use crate::clock::Clock;
 use crate::config::parts::replica_options;
 use crate::store::Store;
@@ -40,14 +41,18 @@ impl Running {
                 let none = Variables::new();
                 let settings = config::load(&Flags::default(), &none, 1).unwrap().settings;
                 let options = replica_options(&settings);
-                let operations = StoredOperations::new(store.clone(), options, Clock::start());
+                let clock = Clock::start();
+                let operations = Operations {
+                    documents: Arc::new(StoredOperations::new(store.clone(), options, clock)),
+                    access: Arc::new(StoredAccess::new(store.clone(), clock)),
+                };
                 let socket = AdminSocket::bind(folder.path()).unwrap();
                 ready.send(()).unwrap();
                 let stop = async {
                     let _ = asked.await;
                 };
                 let limit = settings.frame_bytes_max;
-                socket.serve(Arc::new(operations), limit, stop).await;
+                socket.serve(operations, limit, stop).await;
                 store.close().await.unwrap();
             });
         });

@@ -40,6 +40,7 @@ pub struct Progress {
     pub(super) failed: AtomicU64,
     pub(super) copied_bytes: AtomicU64,
     pub(super) done_bytes: AtomicU64,
+    pub(super) restrictions: AtomicU64,
     failures: Mutex<Vec<Failure>>,
 }
 
@@ -60,6 +61,8 @@ pub struct Summary {
     pub copied_bytes: u64,
     /// Bytes of all documents that are dealt with.
     pub done_bytes: u64,
+    /// Restrictions of access that were copied.
+    pub restrictions: u64,
 }
 
 impl Progress {
@@ -74,6 +77,7 @@ impl Progress {
             failed: read(&self.failed),
             copied_bytes: read(&self.copied_bytes),
             done_bytes: read(&self.done_bytes),
+            restrictions: read(&self.restrictions),
         }
     }
 

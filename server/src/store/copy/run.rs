@@ -28,7 +28,7 @@ const MEMORY_MIB: u32 = 256;
 /// A document is in memory as it was read and as it was read back, and on its way to the database.
 const TIMES_IN_MEMORY: u64 = 3;
 
-/// Copies all documents of `source` to `target`. Documents that cannot be copied are noted in
+/// Copies all restrictions of access, and all documents of `source` to `target`. Documents that cannot be copied are noted in
 /// `progress`, and the others go on; an error means that a store does not answer as it should.
 pub async fn copy(
     source: &dyn CopyEnd,
@@ -37,6 +37,12 @@ pub async fn copy(
 ) -> Result<(), StoreError> {
     source.prepare().await?;
     target.prepare().await?;
+    let restrictions = source.restrictions().await?;
+    if !restrictions.is_empty() {
+        // First: whoever serves the copy while it grows holds to them.
+        target.put_restrictions(&restrictions).await?;
+        add(&progress.restrictions, restrictions.len() as u64);
+    }
     count(source, progress).await?;
     let work = Work {
         source,

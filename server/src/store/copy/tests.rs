@@ -5,6 +5,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::*;
+use crate::access::{Restriction, Selection};
+use crate::auth::Right;
 use crate::store::conformance::{Backend, fill, id, name, snapshot};
 use crate::store::postgres::tests::PostgresBackend;
 use crate::store::sqlite::tests::SqliteBackend;
@@ -332,4 +334,36 @@ async fn a_document_that_changed_since_the_look_is_left_alone() {
         assert_eq!(target.load(&name("a")).await.unwrap().head, 1);
     })
     .await;
+}
+
+#[tokio::test]
+async fn restrictions_come_along_and_none_is_lost() {
+    let (source, target) = (SqliteBackend::start().await, PostgresBackend::start().await);
+    let (source, target) = (source.end(), target.end());
+    let restriction = |id: &str, right_max| Restriction {
+        id: id.to_owned(),
+        on: Selection {
+            document: Some("team/*".to_owned()),
+            ..Selection::default()
+        },
+        right_max,
+        since_ms: 5,
+        until_ms: None,
+        issued_before_ms: None,
+        reason: String::new(),
+    };
+    let ours = [restriction("a", Right::Read), restriction("b", Right::None)];
+    source.put_restrictions(&ours).await.unwrap();
+    let theirs = [
+        restriction("b", Right::Comment),
+        restriction("c", Right::None),
+    ];
+    target.put_restrictions(&theirs).await.unwrap();
+    for _ in 0..2 {
+        let (summary, _) = copied(&*source, &*target).await;
+        assert_eq!(summary.restrictions, 2);
+        let [a, b] = ours.clone();
+        let [_, c] = theirs.clone();
+        assert_eq!(target.restrictions().await.unwrap(), [a, b, c]);
+    }
 }

@@ -17,12 +17,13 @@ use crate::finding::Finding;
 const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(1);
 
 /// What a node does with each table. `cluster` and the record of migrations are only read.
-const WRITTEN_TABLES: [&str; 7] = [
+const WRITTEN_TABLES: [&str; 8] = [
     "documents",
     "appends",
     "snapshots",
     "attempts",
     "leases",
+    "restrictions",
     "cut_appends",
     "cut_snapshots",
 ];

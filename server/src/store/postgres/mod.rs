@@ -22,6 +22,7 @@ use super::{
     Append, CommitOutcome, DocumentSummary, Inspection, LoadedDocument, LogEnd, LogLimits,
     LogRange, LogStart, Repair, Snapshot, StatsFilter, StatsPage, Store, StoreError, StoreFuture,
 };
+use crate::access::Restriction;
 
 mod commit;
 mod copy;
@@ -34,6 +35,7 @@ mod lease;
 mod load;
 mod migrate;
 mod open;
+mod restrictions;
 mod statement;
 mod transaction;
 
@@ -251,6 +253,30 @@ impl Store for PostgresStore {
             transaction,
             inspect::repair(&mut transaction, document, good_until)
         )
+    }
+
+    fn restrictions(&self) -> StoreFuture<'_, Vec<Restriction>> {
+        Box::pin(restrictions::list(&self.pool))
+    }
+
+    fn put_restrictions<'a>(&'a self, restrictions: &'a [Restriction]) -> StoreFuture<'a, ()> {
+        transact!(
+            self,
+            transaction,
+            restrictions::put(&mut transaction, restrictions)
+        )
+    }
+
+    fn remove_restriction<'a>(&'a self, id: &'a str) -> StoreFuture<'a, bool> {
+        transact!(
+            self,
+            transaction,
+            restrictions::remove(&mut transaction, id)
+        )
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     fn verify_structure(&self) -> StoreFuture<'_, Vec<String>> {

@@ -21,6 +21,7 @@ use super::{
     Append, CommitOutcome, DocumentSummary, Inspection, LoadedDocument, LogEnd, LogLimits,
     LogRange, LogStart, Repair, Snapshot, StatsFilter, StatsPage, Store, StoreError, StoreFuture,
 };
+use crate::access::Restriction;
 
 mod attempts;
 mod backup;
@@ -36,6 +37,7 @@ mod journal;
 mod load;
 mod migrate;
 mod open;
+mod restrictions;
 mod rows;
 mod unsettled;
 mod writer;
@@ -55,6 +57,9 @@ const TRIMMED_ROW_BYTES: u64 = 1_024;
 
 /// Rows of a deleted history that one transaction removes: commits wait a few milliseconds at most.
 const DELETE_ROWS_PER_STEP: u32 = 2_000;
+
+/// What a restriction counts for in the write-ahead log: a page.
+const RESTRICTION_BYTES: u64 = PAGE_BYTES;
 
 /// A store in one SQLite file.
 #[derive(Debug)]
@@ -285,6 +290,29 @@ impl Store for SqliteStore {
             let result = inspect::repair(&mut lease.connection, document, good_until).await;
             // The repaired log may be shorter than what was committed last.
             lease.forget_last_commit();
+            lease.finish(result)
+        })
+    }
+
+    fn restrictions(&self) -> StoreFuture<'_, Vec<Restriction>> {
+        Box::pin(restrictions::list(&self.readers))
+    }
+
+    fn put_restrictions<'a>(&'a self, restrictions: &'a [Restriction]) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let mut lease = self.writer.lease_beside_commits().await?;
+            let bytes = restrictions.len() as u64 * RESTRICTION_BYTES;
+            lease.wal().add(bytes);
+            let result = restrictions::put(&mut lease.connection, restrictions).await;
+            lease.finish(result)
+        })
+    }
+
+    fn remove_restriction<'a>(&'a self, id: &'a str) -> StoreFuture<'a, bool> {
+        Box::pin(async move {
+            let mut lease = self.writer.lease_beside_commits().await?;
+            lease.wal().add(RESTRICTION_BYTES);
+            let result = restrictions::remove(&mut lease.connection, id).await;
             lease.finish(result)
         })
     }

@@ -1,0 +1,117 @@
+//! An application that is asked who may connect.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::client::PATIENCE;
+
+/// It says what it is told to say, until the test process ends.
+pub(crate) struct Application {
+    pub(crate) url: String,
+    told: Arc<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    refuses: AtomicBool,
+    fails: AtomicBool,
+    asked: AtomicUsize,
+    /// Questions that are being answered now, and the most there were at a time.
+    under_way: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// How long an answer takes: others come meanwhile.
+const ANSWER_TIME: Duration = Duration::from_millis(10);
+
+impl Application {
+    /// One that lets everybody write, for now.
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/may", listener.local_addr().unwrap());
+        let told = Arc::<Told>::default();
+        let shared = told.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let told = shared.clone();
+                std::thread::spawn(move || answer(stream, &told));
+            }
+        });
+        Self { url, told }
+    }
+
+    /// From now on nobody may.
+    pub(crate) fn refuse_all(&self) {
+        self.told.refuses.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it fails from now on.
+    pub(crate) fn fail(&self, fails: bool) {
+        self.told.fails.store(fails, Ordering::SeqCst);
+    }
+
+    /// How often it was asked.
+    pub(crate) fn asked(&self) -> usize {
+        self.told.asked.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it was asked so often.
+    pub(crate) fn until_asked(&self, count: usize) {
+        let begun = Instant::now();
+        while self.asked() < count {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "asked only {} times",
+                self.asked()
+            );
+            std::thread::sleep(ANSWER_TIME);
+        }
+    }
+
+    /// The most questions at a time since this was asked last.
+    pub(crate) fn take_most(&self) -> usize {
+        self.told.most.swap(0, Ordering::SeqCst)
+    }
+}
+
+fn answer(mut stream: TcpStream, told: &Told) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            let line = line.trim().to_ascii_lowercase();
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            if line.is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        told.asked.fetch_add(1, Ordering::SeqCst);
+        let under_way = told.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        told.most.fetch_max(under_way, Ordering::SeqCst);
+        std::thread::sleep(ANSWER_TIME);
+        told.under_way.fetch_sub(1, Ordering::SeqCst);
+        let (status, body) = match &told {
+            told if told.fails.load(Ordering::SeqCst) => ("500 Internal Server Error", ""),
+            told if told.refuses.load(Ordering::SeqCst) => ("403 Forbidden", "{}"),
+            _ => ("200 OK", r#"{"right":"write","subject":"ada"}"#),
+        };
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        if stream.write_all((head + body).as_bytes()).is_err() {
+            return;
+        }
+    }
+}
