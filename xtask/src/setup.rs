@@ -8,7 +8,7 @@ use crate::error::StepError;
 use crate::packages;
 
 /// The folders with npm packages of their own, each with a lock file.
-const NPM_FOLDERS: [&str; 4] = [
+const NPM_FOLDERS: [&str; 5] = [
     "examples/tiptap",
     "examples/web-editor",
     "proto/tests/interop",
