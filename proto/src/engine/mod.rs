@@ -20,6 +20,7 @@ mod presence;
 mod receipts;
 mod relay;
 mod replica;
+mod rights;
 mod serve;
 mod session;
 mod snapshot;

@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 
+use super::types::{Effect, SessionId};
 use crate::admission::{Admission, StateVector};
 
 /// The most answers that are kept apart; beyond it the last two become one, which then waits for the
@@ -158,6 +159,17 @@ impl Receipts {
             self.owed.pop_front();
         }
         due
+    }
+}
+
+/// Says that updates of a session are not answered.
+pub(super) fn give_up_receipts(session: SessionId, count: u64, effects: &mut Vec<Effect>) {
+    if count > 0 {
+        effects.push(Effect::Receipts {
+            session,
+            accepted: None,
+            count,
+        });
     }
 }
 

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::close::CloseReason;
-use super::replica::{Replica, Staged, give_up_receipts};
+use super::receipts::give_up_receipts;
+use super::replica::{Replica, Staged};
 use super::session::OpenGap;
 use super::types::{Effect, HELD, Observation, Rights, SessionId, Suspect, Writes};
 use crate::admission::{self, Admission, Admitted, Advance, Gap, Refusal, StateVector};

@@ -12,9 +12,10 @@ use driftless_proto::admission::StateVector;
 use driftless_proto::engine::SessionId;
 use driftless_proto::wire::{Message, Outbound};
 
-use super::cell::{DocumentCell, Slot};
+use super::cell::DocumentCell;
 use super::frames::BroadcastFrames;
 use super::inbox::Item;
+use super::slot::Slot;
 use crate::metrics;
 use crate::outbox::{PushResult, Written};
 use crate::session::Encoding;

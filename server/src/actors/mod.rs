@@ -33,6 +33,7 @@ mod poller;
 mod query;
 mod registry;
 mod sessions;
+mod slot;
 mod supervisor;
 mod turn;
 mod wakes;

@@ -12,11 +12,12 @@ use driftless_proto::name::DocumentName;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-use super::cell::{CellHandle, DocumentCell, Slot};
+use super::cell::{CellHandle, DocumentCell};
 use super::document::{DocumentActor, Suspects};
 use super::inbox::Item;
 use super::placement::Placement;
 use super::query::Query;
+use super::slot::Slot;
 use super::supervisor::Supervisor;
 use super::{DocumentOptions, Shared, lock, poller};
 use crate::bus::Bus;

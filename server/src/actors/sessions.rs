@@ -5,9 +5,10 @@ use std::sync::Arc;
 use driftless_proto::engine::{CloseReason, Rights, SessionId};
 use driftless_proto::name::DocumentName;
 
-use super::cell::{DocumentCell, Slot};
+use super::cell::DocumentCell;
 use super::lock;
 use super::registry::Registry;
+use super::slot::Slot;
 use crate::access::Visitor;
 use crate::metrics;
 use crate::outbox::Recheck;

@@ -10,13 +10,14 @@ use driftless_proto::wire::Message;
 use tokio::sync::oneshot;
 
 use super::Shared;
-use super::cell::{DocumentCell, Refused, Slot};
+use super::cell::{DocumentCell, Refused};
 use super::document::Suspects;
 use super::frames::StateFrames;
 use super::inbox::Item;
 use super::load::Loaded;
 use super::place::LogPlace;
 use super::query::Query;
+use super::slot::Slot;
 use crate::bus::Subscription;
 use crate::metrics;
 use crate::store::committer::PendingAppend;

@@ -149,8 +149,8 @@ fn stateless_messages_reach_all_others_and_need_the_right_to_comment() {
         payload: Bytes::from_static(b"x"),
     };
     assert_eq!(to(&said, 1), []);
-    assert_eq!(to(&said, 2), [heard.clone()]);
-    assert_eq!(to(&said, 3), [heard.clone()]);
+    assert_eq!(to(&said, 2), std::slice::from_ref(&heard));
+    assert_eq!(to(&said, 3), std::slice::from_ref(&heard));
     assert!(
         said.iter()
             .any(|effect| matches!(effect, Effect::TellStateless { .. }))

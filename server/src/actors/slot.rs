@@ -1,0 +1,79 @@
+//! One attached session as its document sees it; it outlives the document's actor.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use driftless_proto::engine::{Access, Acks, Rights};
+use driftless_proto::wire::Message;
+
+use super::lock;
+use crate::outbox::Line;
+use crate::session::{AttachRequest, Encoding, Holder};
+use crate::store::Origin;
+
+/// One attached session as the document sees it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) line: Line,
+    pub(super) encoding: Encoding,
+    pub(super) origin: Origin,
+    pub(super) holder: Mutex<Holder>,
+    pub(super) acks: Acks,
+    /// When it came, in milliseconds since 1970.
+    pub(super) since_ms: u64,
+    rights: Mutex<Rights>,
+    /// Updates that it sent and that were not answered, if it is answered by receipts.
+    owed: AtomicU64,
+    /// Its socket is served by the thread of the document.
+    pub(super) is_beside: AtomicBool,
+}
+
+impl Slot {
+    pub(super) fn new(request: AttachRequest, since_ms: u64) -> Self {
+        Self {
+            line: request.line,
+            encoding: request.encoding,
+            origin: request.origin,
+            holder: Mutex::new(request.holder),
+            acks: request.access.acks,
+            since_ms,
+            rights: Mutex::new(request.access.rights),
+            owed: AtomicU64::new(0),
+            is_beside: AtomicBool::new(false),
+        }
+    }
+
+    /// What the session may do, and how it is answered.
+    pub(super) fn access(&self) -> Access {
+        Access {
+            rights: *lock(&self.rights),
+            acks: self.acks,
+        }
+    }
+
+    pub(super) fn set_rights(&self, rights: Rights) {
+        *lock(&self.rights) = rights;
+    }
+
+    /// A message of the session is about to be handled.
+    pub(super) fn note_handled(&self, message: &Message) {
+        let is_update = matches!(message, Message::Update { .. } | Message::SyncStep2 { .. });
+        if is_update && self.acks == Acks::Receipts {
+            self.owed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// So many updates were answered, or will not be.
+    pub(super) fn note_answered(&self, count: u64) {
+        // What was refused may be answered a second time, once it was taken in after all.
+        let _ = self
+            .owed
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |owed| {
+                Some(owed.saturating_sub(count))
+            });
+    }
+
+    pub(super) fn owed(&self) -> u64 {
+        self.owed.load(Ordering::Relaxed)
+    }
+}
