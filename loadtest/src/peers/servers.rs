@@ -20,7 +20,7 @@ pub(super) struct Server {
 }
 
 /// In the order of the tables; the last one bounds the others.
-pub(super) const SERVERS: [Server; 7] = [
+pub(super) const SERVERS: [Server; 8] = [
     Server {
         name: "driftless",
         about: "this repository, release build; every change is committed to SQLite \
@@ -35,6 +35,22 @@ pub(super) const SERVERS: [Server; 7] = [
         ]],
         command: "{root}/target/release/driftless serve --listen 127.0.0.1:{port} --data {data}",
         path: "/ws",
+        holds_documents: true,
+    },
+    Server {
+        name: "driftless, hocuspocus door",
+        about: "the same server, spoken to in Hocuspocus' dialect: an answer to every change, after \
+                its commit",
+        install: &[&[
+            "cargo",
+            "build",
+            "--locked",
+            "--release",
+            "--package",
+            "driftless",
+        ]],
+        command: "{root}/target/release/driftless serve --listen 127.0.0.1:{port} --data {data}",
+        path: "/hocuspocus",
         holds_documents: true,
     },
     Server {
@@ -153,7 +169,7 @@ impl Server {
 impl Server {
     /// It speaks the dialect of Hocuspocus.
     pub(super) fn is_hocuspocus(&self) -> bool {
-        self.name.starts_with("hocuspocus")
+        self.name.contains("hocuspocus")
     }
 }
 
