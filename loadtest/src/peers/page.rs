@@ -186,8 +186,8 @@ mod tests {
         let results = Results {
             servers: vec![
                 (SERVERS[0], None),
-                (SERVERS[2], Some("no network".to_owned())),
-                (SERVERS[6], None),
+                (SERVERS[3], Some("no network".to_owned())),
+                (SERVERS[7], None),
             ],
             measured,
             warnings: vec![("a".into(), "b".into(), "slow".into())],
