@@ -114,6 +114,20 @@ for (const client of HOCUSPOCUS) {
       assert.equal(peer.unsynced, 0)
     })
 
+    test('counts right when it is told to sync again while edits are under way', async t => {
+      const peer = await join(t, client, server, document('force-busy'))
+      await peer.saved()
+      for (let round = 0; round < 5; round++) {
+        peer.append('a')
+        peer.provider.forceSync()
+        peer.append('b')
+        assert.equal(peer.unsynced, 2, 'what was sent before is part of what it is asked for')
+        await peer.saved()
+        await sleep(QUIET_MS)
+        assert.equal(peer.unsynced, 0)
+      }
+    })
+
     test('tells of its own presence and of others\'', async t => {
       const changes = []
       const updates = []
