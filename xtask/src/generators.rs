@@ -11,9 +11,10 @@ use crate::error::StepError;
 const FUZZ_INPUTS_DEFAULT: u64 = 1_000_000;
 
 /// The targets of `driftless-fuzz`; it refuses a name that it does not know.
-pub(crate) const FUZZ_TARGETS: [&str; 5] = [
+pub(crate) const FUZZ_TARGETS: [&str; 6] = [
     "admission",
     "ywebsocket",
+    "hocuspocus",
     "state_vector",
     "presence",
     "name",

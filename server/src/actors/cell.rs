@@ -176,6 +176,16 @@ impl DocumentCell {
         self.generation.fetch_add(1, Ordering::AcqRel) + 1
     }
 
+    /// The actor in charge is gone and the next one is arranged for, so that nobody else replaces it
+    /// without what it has to try again.
+    pub(super) fn await_successor(&self, generation: u64) {
+        let mut actor = lock(&self.actor);
+        if self.generation() == generation {
+            *actor = None;
+            self.actor_since_ms.store(0, Ordering::Release);
+        }
+    }
+
     /// Puts an actor in charge, unless a newer one is.
     pub(super) fn install(&self, generation: u64, address: Addr<DocumentActor>, now_ms: u64) {
         let mut actor = lock(&self.actor);
@@ -367,10 +377,10 @@ impl DocumentCell {
     /// Tells the actor of a closed cell to go.
     pub(super) fn stop_actor(&self) {
         let actor = lock(&self.actor).take();
-        if let Some(actor) = actor
-            && actor.try_send(Stop).is_err()
-        {
-            // Its mailbox is full of wake-ups or closed: it finds its generation outdated.
+        let is_told = actor.is_some_and(|actor| actor.try_send(Stop).is_ok());
+        if !is_told {
+            // Its mailbox is full of wake-ups or closed, or the next one is about to start: each
+            // finds its generation outdated.
             self.generation.fetch_add(1, Ordering::AcqRel);
         }
     }

@@ -288,6 +288,7 @@ impl DocumentActor {
         }
         self.forget_replica();
         if let Some(registry) = self.registry.upgrade() {
+            self.cell.await_successor(self.generation);
             registry.restart(&self.cell, restart);
         }
         context.stop();

@@ -4,6 +4,8 @@
 use bytes::{Bytes, BytesMut};
 use driftless_proto::admission::{self, PresenceEntry, StateVector};
 use driftless_proto::name::DocumentName;
+use driftless_proto::wire::hocuspocus::{self, Incoming, Said};
+use driftless_proto::wire::lib0::{put_bytes, put_var_uint};
 use driftless_proto::wire::ywebsocket::{encode, messages};
 use driftless_proto::wire::{Message, Outbound};
 use yrs::updates::decoder::Decode;
@@ -107,6 +109,73 @@ pub fn ywebsocket(frame: &Bytes) -> Result<Result<(), &'static str>, String> {
         true => Ok(Ok(())),
         false => Err("more was read than there is".to_owned()),
     }
+}
+
+/// Frames of the Hocuspocus dialect.
+pub fn hocuspocus(frame: &Bytes) -> Result<Result<(), &'static str>, String> {
+    let (address, said) = match hocuspocus::read(frame.clone()) {
+        Ok(Incoming::Addressed { address, said }) => (address, said),
+        Ok(Incoming::Ping | Incoming::Pong) if frame.len() == 1 => return Ok(Ok(())),
+        Ok(Incoming::Ping | Incoming::Pong) => return Err("a ping has bytes behind it".to_owned()),
+        Err(_) => return Ok(Err("malformed")),
+    };
+    let text = std::str::from_utf8(&address).map_err(|error| error.to_string())?;
+    let (name, session) = hocuspocus::split_address(text);
+    let joined = session.map_or(name.to_owned(), |session| format!("{name}\0{session}"));
+    if joined != text || name.contains('\0') {
+        return Err("an address changes when split and joined".to_owned());
+    }
+    let written = written(&address, &said);
+    // A token may be followed by what later versions add, and a version may be too long to keep.
+    let is_open_ended = matches!(said, Said::Token { .. });
+    if written.len() > frame.len() && !is_open_ended {
+        return Err("more was read than there is".to_owned());
+    }
+    let again = hocuspocus::read(written);
+    match again == Ok(Incoming::Addressed { address, said }) {
+        true => Ok(Ok(())),
+        false => Err("a frame changes when written again".to_owned()),
+    }
+}
+
+/// A frame as a provider writes it; by the server's own writer where it has one.
+fn written(address: &[u8], said: &Said) -> Bytes {
+    let mut out = BytesMut::new();
+    let head = |out: &mut BytesMut, kind: u64| {
+        put_bytes(out, address);
+        put_var_uint(out, kind);
+    };
+    let outbound = match said.clone() {
+        Said::Message(Message::SyncStep1 { vector }) => Outbound::SyncStep1 { vector },
+        Said::Message(Message::SyncStep2 { update }) => Outbound::SyncStep2 { update },
+        Said::Message(Message::Update { update }) => Outbound::Update { update },
+        Said::Message(Message::Presence { entries }) => Outbound::Presence { entries },
+        Said::Message(Message::Stateless { payload }) => Outbound::Stateless { payload },
+        Said::Token {
+            token,
+            provider_version,
+        } => {
+            head(&mut out, 2);
+            put_var_uint(&mut out, 0);
+            put_bytes(&mut out, &token);
+            if let Some(version) = provider_version {
+                put_bytes(&mut out, &version);
+            }
+            return out.freeze();
+        }
+        Said::Message(Message::QueryPresence) => {
+            head(&mut out, 3);
+            return out.freeze();
+        }
+        // The dialect has no probes: an empty frame is never read as one.
+        Said::Message(Message::SaveProbe { .. }) => return out.freeze(),
+        Said::Close => {
+            head(&mut out, 7);
+            return out.freeze();
+        }
+    };
+    hocuspocus::encode(address, &outbound, &mut out);
+    out.freeze()
 }
 
 /// Encoded state vectors.

@@ -11,9 +11,10 @@ use crate::report::Report;
 use crate::support::random::Random;
 
 /// The names of all targets, as on the command line and in the corpus.
-pub const TARGETS: [&str; 5] = [
+pub const TARGETS: [&str; 6] = [
     "admission",
     "ywebsocket",
+    "hocuspocus",
     "state_vector",
     "presence",
     "name",
@@ -33,6 +34,7 @@ pub fn target(name: &str, corpus: Vec<Bytes>, seed: u64) -> Option<Box<dyn Targe
     Some(match name {
         "admission" => Box::new(admission::AdmissionTarget::new(corpus, seed)),
         "ywebsocket" => Box::new(decoders::BytesTarget::new(corpus, decoders::ywebsocket)),
+        "hocuspocus" => Box::new(decoders::BytesTarget::new(corpus, decoders::hocuspocus)),
         "state_vector" => Box::new(decoders::BytesTarget::new(corpus, decoders::state_vector)),
         "presence" => Box::new(decoders::BytesTarget::new(corpus, decoders::presence)),
         "name" => Box::new(decoders::BytesTarget::new(corpus, decoders::name)),
