@@ -140,6 +140,7 @@ impl House {
         let flags = Flags::given(&[("auth_secret", SECRET)]);
         let settings = load(&flags, &none, 1).unwrap().settings;
         let behind = Behind {
+            restrictions: driftless::access::Restrictions::default(),
             authority: Authority::from_settings(&settings, clock).unwrap(),
             operations: Some(Arc::new(operations)),
             signer: Signer::from_settings(&settings).unwrap(),
