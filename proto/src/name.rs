@@ -49,24 +49,7 @@ impl DocumentName {
 
     /// Reads a name from a raw URL path, percent-decoding exactly once; `+` stays a plus sign.
     pub fn from_raw_path(path: &str) -> Result<Self, NameError> {
-        let mut bytes = Vec::with_capacity(path.len().min(DOCUMENT_NAME_BYTES_MAX * 3));
-        let mut rest = path.as_bytes();
-        while let Some((&first, tail)) = rest.split_first() {
-            rest = tail;
-            if first != b'%' {
-                bytes.push(first);
-                continue;
-            }
-            let [high, low, ..] = tail else {
-                return Err(NameError::BadEscape);
-            };
-            let digit = |byte: u8| char::from(byte).to_digit(16);
-            let (Some(high), Some(low)) = (digit(*high), digit(*low)) else {
-                return Err(NameError::BadEscape);
-            };
-            bytes.push((high * 16 + low) as u8);
-            rest = &tail[2..];
-        }
+        let bytes = percent_decoded(path).ok_or(NameError::BadEscape)?;
         Self::new(std::str::from_utf8(&bytes).map_err(|_| NameError::NotUtf8)?)
     }
 
@@ -74,6 +57,24 @@ impl DocumentName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Percent-decodes a part of a URL exactly once; `+` stays a plus sign. `None` when a percent sign is
+/// not followed by two hexadecimal digits.
+pub fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        if first != b'%' {
+            bytes.push(first);
+            continue;
+        }
+        let digit = |at: usize| char::from(*tail.get(at)?).to_digit(16);
+        bytes.push((digit(0)? * 16 + digit(1)?) as u8);
+        rest = &tail[2..];
+    }
+    Some(bytes)
 }
 
 impl fmt::Debug for DocumentName {

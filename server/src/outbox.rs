@@ -106,6 +106,8 @@ pub struct Outbox {
     is_severed: AtomicBool,
     /// A flush ended inside a frame: its rest has to be written before anything else.
     has_rest: AtomicBool,
+    /// More answers wait than a peer may leave untaken; looked at before every read, so without a lock.
+    is_overfull: AtomicBool,
     queue: Mutex<Queue>,
 }
 
@@ -117,6 +119,9 @@ struct Queue {
     /// Bytes of the last take; they count until the task comes back, which it does once all of
     /// them are written.
     unwritten_bytes: usize,
+    /// The part of each that answers make up.
+    queued_answer_bytes: usize,
+    unwritten_answer_bytes: usize,
     /// Bounded, as the others, by the sessions of the socket.
     wants_drained: Vec<LineId>,
     ended: VecDeque<(LineId, CloseReason)>,
@@ -144,6 +149,7 @@ impl Outbox {
             bytes_max,
             is_severed: AtomicBool::new(false),
             has_rest: AtomicBool::new(false),
+            is_overfull: AtomicBool::new(false),
             queue: Mutex::default(),
         })
     }
@@ -171,19 +177,32 @@ impl Outbox {
             return PushResult::Closed;
         }
         queue.queued_bytes += frame.len();
+        queue.queued_answer_bytes += frame.len();
         queue.frames.push_back(frame);
+        self.note_answers(&queue);
         PushResult::Queued
     }
 
-    /// More waits than any document may push: the peer takes no answers, so it should not be read.
+    /// The peer takes none of its answers, so it should not be read.
     pub fn is_overfull(&self) -> bool {
-        self.queued_bytes() > 2 * self.bytes_max
+        self.is_overfull.load(Ordering::Acquire)
+    }
+
+    fn note_answers(&self, queue: &Queue) {
+        let held = queue.queued_answer_bytes + queue.unwritten_answer_bytes;
+        self.is_overfull
+            .store(held > self.bytes_max, Ordering::Release);
     }
 
     /// Sees to it that what was pushed gets written: by this call, or by the task.
     pub fn flush(&self, now_ms: u64) -> Written {
         let mut queue = self.lock();
         let written = queue.write_directly(now_ms);
+        if queue.frames.is_empty() && queue.queued_answer_bytes > 0 {
+            // What is left of the last frame, if anything, is less than one answer.
+            queue.queued_answer_bytes = 0;
+            self.note_answers(&queue);
+        }
         if queue.rest.is_some() {
             self.has_rest.store(true, Ordering::Release);
         }
@@ -291,6 +310,10 @@ impl Outbox {
         let mut queue = self.lock();
         queue.is_parked = false;
         queue.unwritten_bytes = std::mem::take(&mut queue.queued_bytes);
+        if queue.queued_answer_bytes + queue.unwritten_answer_bytes > 0 {
+            queue.unwritten_answer_bytes = std::mem::take(&mut queue.queued_answer_bytes);
+            self.note_answers(&queue);
+        }
         if !queue.frames.is_empty() {
             if into.is_empty() {
                 std::mem::swap(&mut queue.frames, into);
@@ -329,6 +352,7 @@ impl Outbox {
     /// answered `Closed`.
     pub fn abandon(&self) {
         let mut queue = self.lock();
+        self.is_overfull.store(false, Ordering::Release);
         *queue = Queue {
             gone: true,
             stream: queue.stream,

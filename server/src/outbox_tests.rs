@@ -298,3 +298,55 @@ fn a_session_is_looked_at_once_and_as_much_as_anybody_wants() {
     assert_eq!(taken, Poll::Ready(Taken::Recheck(wanted.into())));
     assert!(outbox.poll_take(&mut cx, &mut frames).is_pending());
 }
+
+#[test]
+fn answers_are_queued_whatever_waits_and_a_peer_that_takes_none_is_not_read() {
+    let outbox = Outbox::new(100);
+    assert_eq!(outbox.push(frame(500)), PushResult::Queued);
+    assert_eq!(outbox.push(frame(1)), PushResult::Full);
+    assert!(!outbox.is_overfull(), "one large frame is no reason");
+    for _ in 0..10 {
+        assert_eq!(outbox.push_answer(frame(10)), PushResult::Queued);
+    }
+    assert!(!outbox.is_overfull());
+    assert_eq!(outbox.push_answer(frame(1)), PushResult::Queued);
+    assert!(outbox.is_overfull());
+    let mut socket = Socket::new();
+    assert_eq!(socket.take(&outbox), Poll::Ready(Taken::Frames));
+    assert_eq!(socket.frames.len(), 12);
+    assert!(outbox.is_overfull(), "they are taken and not written");
+    assert_eq!(socket.take(&outbox), Poll::Pending);
+    assert!(!outbox.is_overfull());
+    outbox.abandon();
+    assert_eq!(outbox.push_answer(frame(1)), PushResult::Closed);
+}
+
+#[test]
+fn sessions_end_one_by_one_behind_what_was_queued() {
+    let outbox = Outbox::new(100);
+    let line = |id| Line {
+        outbox: outbox.clone(),
+        id,
+    };
+    let mut socket = Socket::new();
+    assert_eq!(outbox.push(frame(1)), PushResult::Queued);
+    line(7).end(CloseReason::Deleted);
+    line(3).want_drained();
+    line(5).want_drained();
+    line(3).want_drained();
+    line(3).recheck(Recheck::Grant);
+    line(3).recheck(Recheck::Restrictions);
+    assert_eq!(socket.take(&outbox), Poll::Ready(Taken::Frames));
+    let ended = Taken::Ended(7, CloseReason::Deleted);
+    assert_eq!(socket.take(&outbox), Poll::Ready(ended));
+    let rechecks = [(3, Recheck::Grant)].into();
+    assert_eq!(socket.take(&outbox), Poll::Ready(Taken::Recheck(rechecks)));
+    let drained = Taken::Drained(vec![3, 5]);
+    assert_eq!(socket.take(&outbox), Poll::Ready(drained));
+    assert_eq!(socket.take(&outbox), Poll::Pending);
+    assert_eq!(
+        outbox.push(frame(1)),
+        PushResult::Queued,
+        "the others go on"
+    );
+}

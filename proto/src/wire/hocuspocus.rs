@@ -9,9 +9,10 @@
 //! @hocuspocus/server 4.7.0 (`MessageReceiver.ts`, `OutgoingMessage.ts`), @hocuspocus/common 4.8.0
 //! (`auth.ts`).
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
-use super::lib0::{Reader, put_bytes, put_string, put_var_uint};
+use super::lib0::{put_bytes, put_string, put_var_uint};
+use super::shared::{self, EMPTY_AWARENESS, STEP_1, STEP_2, Slices, UPDATE};
 use super::{DecodeError, Message, Notice, Outbound};
 
 const SYNC: u64 = 0;
@@ -24,16 +25,9 @@ const SYNC_STATUS: u64 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-const STEP_1: u64 = 0;
-const STEP_2: u64 = 1;
-const UPDATE: u64 = 2;
-
 const TOKEN: u64 = 0;
 const PERMISSION_DENIED: u64 = 1;
 const AUTHENTICATED: u64 = 2;
-
-/// An awareness update of no clients: harmless, and enough for every client's silence watchdog.
-const EMPTY_AWARENESS: [u8; 1] = [0];
 
 /// The longest version that a provider may call itself by.
 const VERSION_BYTES_MAX: usize = 64;
@@ -85,14 +79,14 @@ pub fn read(frame: Bytes) -> Result<Incoming, DecodeError> {
         [PONG] => return Ok(Incoming::Pong),
         _ => {}
     }
-    let mut rest = Rest(frame);
+    let mut rest = Slices(frame);
     let address = rest.text()?;
     let said = match rest.var_uint()? {
         SYNC => Said::Message(rest.sync()?),
         AWARENESS => Said::Message(Message::Presence {
             entries: rest.bytes()?,
         }),
-        AUTH => return rest.token(address),
+        AUTH => return read_token(address, rest),
         QUERY_AWARENESS => Said::Message(Message::QueryPresence),
         STATELESS => Said::Message(Message::Stateless {
             payload: rest.text()?,
@@ -100,71 +94,28 @@ pub fn read(frame: Bytes) -> Result<Incoming, DecodeError> {
         CLOSE => Said::Close,
         unknown => return Err(DecodeError::UnknownType(unknown)),
     };
-    if rest.0.is_empty() {
+    if rest.is_empty() {
         Ok(Incoming::Addressed { address, said })
     } else {
         Err(DecodeError::TrailingBytes)
     }
 }
 
-/// What is left of a frame.
-struct Rest(Bytes);
-
-impl Rest {
-    fn sync(&mut self) -> Result<Message, DecodeError> {
-        Ok(match self.var_uint()? {
-            STEP_1 => Message::SyncStep1 {
-                vector: self.bytes()?,
-            },
-            STEP_2 => Message::SyncStep2 {
-                update: self.bytes()?,
-            },
-            UPDATE => Message::Update {
-                update: self.bytes()?,
-            },
-            unknown => return Err(DecodeError::UnknownSyncType(unknown)),
-        })
+/// A token, the provider's version if it is told, and whatever later versions may add.
+fn read_token(address: Bytes, mut rest: Slices) -> Result<Incoming, DecodeError> {
+    if rest.var_uint()? != TOKEN {
+        return Err(DecodeError::UnknownType(AUTH));
     }
-
-    /// A token, the provider's version if it is told, and whatever later versions may add.
-    fn token(&mut self, address: Bytes) -> Result<Incoming, DecodeError> {
-        if self.var_uint()? != TOKEN {
-            return Err(DecodeError::UnknownType(AUTH));
-        }
-        let token = self.text()?;
-        let provider_version = match self.0.is_empty() {
-            true => None,
-            false => Some(self.text()?).filter(|version| version.len() <= VERSION_BYTES_MAX),
-        };
-        let said = Said::Token {
-            token,
-            provider_version,
-        };
-        Ok(Incoming::Addressed { address, said })
-    }
-
-    fn var_uint(&mut self) -> Result<u64, DecodeError> {
-        let mut reader = Reader::new(&self.0);
-        let value = reader.var_uint()?;
-        let read = reader.position();
-        self.0.advance(read);
-        Ok(value)
-    }
-
-    fn bytes(&mut self) -> Result<Bytes, DecodeError> {
-        match usize::try_from(self.var_uint()?) {
-            Ok(length) if length <= self.0.len() => Ok(self.0.split_to(length)),
-            _ => Err(DecodeError::Truncated),
-        }
-    }
-
-    fn text(&mut self) -> Result<Bytes, DecodeError> {
-        let text = self.bytes()?;
-        match std::str::from_utf8(&text) {
-            Ok(_) => Ok(text),
-            Err(_) => Err(DecodeError::NotUtf8),
-        }
-    }
+    let token = rest.text()?;
+    let provider_version = match rest.is_empty() {
+        true => None,
+        false => Some(rest.text()?).filter(|version| version.len() <= VERSION_BYTES_MAX),
+    };
+    let said = Said::Token {
+        token,
+        provider_version,
+    };
+    Ok(Incoming::Addressed { address, said })
 }
 
 /// Appends one message as one frame to `out`; nothing for what the dialect has no words for. A
@@ -232,8 +183,7 @@ fn put_head(address: &[u8], out: &mut BytesMut, kind: u64, payload_bytes: usize)
 
 fn put_sync(address: &[u8], out: &mut BytesMut, kind: u64, payload: &[u8]) {
     put_head(address, out, SYNC, payload.len());
-    put_var_uint(out, kind);
-    put_bytes(out, payload);
+    shared::put_sync(out, kind, payload);
 }
 
 fn put_payload(address: &[u8], out: &mut BytesMut, kind: u64, payload: &[u8]) {

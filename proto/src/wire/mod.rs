@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 pub mod hocuspocus;
 pub mod lib0;
+mod shared;
 pub mod ywebsocket;
 
 /// What a peer says, free of any dialect. Payloads are slices of the received frame.
@@ -44,6 +45,20 @@ pub enum Message {
         /// Text of the application; checked to be UTF-8.
         payload: Bytes,
     },
+}
+
+impl Message {
+    /// How many bytes of the received frame it holds on to.
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            Self::SyncStep1 { vector: payload }
+            | Self::SyncStep2 { update: payload }
+            | Self::Update { update: payload }
+            | Self::Presence { entries: payload }
+            | Self::Stateless { payload } => payload.len(),
+            Self::QueryPresence | Self::SaveProbe { .. } => 0,
+        }
+    }
 }
 
 /// Something about its access that a peer may act on.

@@ -3,9 +3,10 @@
 //! Source: y-websocket 3.1.0, y-protocols 1.0.7 (`sync.js`, `awareness.js`, `auth.js`) and
 //! y-sweet's `server.rs`.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::lib0::{Reader, put_bytes, put_string, put_var_uint, var_uint_len};
+use super::shared::{self, EMPTY_AWARENESS, STEP_1, STEP_2, Slices, UPDATE};
 use super::{DecodeError, Message, Notice, Outbound};
 
 const SYNC: u64 = 0;
@@ -15,23 +16,16 @@ const QUERY_AWARENESS: u64 = 3;
 /// y-sweet's SyncStatus.
 const SYNC_STATUS: u64 = 102;
 
-const STEP_1: u64 = 0;
-const STEP_2: u64 = 1;
-const UPDATE: u64 = 2;
-
 const PERMISSION_DENIED: u64 = 0;
 /// Sent by yrs only; without a payload.
 const PERMISSION_GRANTED: u64 = 1;
-
-/// An awareness update of no clients: harmless, and enough for every client's silence watchdog.
-const EMPTY_AWARENESS: [u8; 1] = [0];
 
 /// Reads the messages of a frame one by one; payloads are slices of the frame.
 ///
 /// After an error the iterator ends. The whole frame has to be messages: a cut tail is an error.
 pub fn messages(frame: Bytes) -> Messages {
     Messages {
-        rest: frame,
+        rest: Slices(frame),
         queried: false,
     }
 }
@@ -39,7 +33,7 @@ pub fn messages(frame: Bytes) -> Messages {
 /// The messages of one frame, see [`messages`].
 #[derive(Debug, Clone)]
 pub struct Messages {
-    rest: Bytes,
+    rest: Slices,
     /// A frame asks for presence once, however often it says so: each answer is many bytes long.
     queried: bool,
 }
@@ -57,7 +51,7 @@ impl Iterator for Messages {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    self.rest = Bytes::new();
+                    self.rest = Slices(Bytes::new());
                     return Some(Err(error));
                 }
             }
@@ -69,15 +63,15 @@ impl Iterator for Messages {
 impl Messages {
     /// Reads one message; `None` for one that carries nothing for a server.
     fn read(&mut self) -> Result<Option<Message>, DecodeError> {
-        let message = match self.var_uint()? {
-            SYNC => self.read_sync()?,
+        let message = match self.rest.var_uint()? {
+            SYNC => self.rest.sync()?,
             AWARENESS => Message::Presence {
-                entries: self.bytes()?,
+                entries: self.rest.bytes()?,
             },
             AUTH => return self.skip_auth().map(|()| None),
             QUERY_AWARENESS => self.read_query()?,
             SYNC_STATUS => {
-                let payload = self.bytes()?;
+                let payload = self.rest.bytes()?;
                 let mut reader = Reader::new(&payload);
                 let version = reader.var_uint()?;
                 if !reader.is_empty() {
@@ -90,28 +84,13 @@ impl Messages {
         Ok(Some(message))
     }
 
-    fn read_sync(&mut self) -> Result<Message, DecodeError> {
-        Ok(match self.var_uint()? {
-            STEP_1 => Message::SyncStep1 {
-                vector: self.bytes()?,
-            },
-            STEP_2 => Message::SyncStep2 {
-                update: self.bytes()?,
-            },
-            UPDATE => Message::Update {
-                update: self.bytes()?,
-            },
-            unknown => return Err(DecodeError::UnknownSyncType(unknown)),
-        })
-    }
-
     /// y-sweet clients answer a query with type 3 and awareness bytes instead of type 1: told by
     /// the rest of the frame being exactly one byte string.
     fn read_query(&mut self) -> Result<Message, DecodeError> {
-        let mut reader = Reader::new(&self.rest);
+        let mut reader = Reader::new(&self.rest.0);
         if !reader.is_empty() && reader.bytes().is_ok() && reader.is_empty() {
             return Ok(Message::Presence {
-                entries: self.bytes()?,
+                entries: self.rest.bytes()?,
             });
         }
         Ok(Message::QueryPresence)
@@ -119,30 +98,13 @@ impl Messages {
 
     /// Auth messages flow from server to client; yrs-based peers send "granted" both ways.
     fn skip_auth(&mut self) -> Result<(), DecodeError> {
-        match self.var_uint()? {
+        match self.rest.var_uint()? {
             PERMISSION_DENIED => {
-                let reason = self.bytes()?;
-                std::str::from_utf8(&reason).map_err(|_| DecodeError::NotUtf8)?;
+                self.rest.text()?;
                 Ok(())
             }
             PERMISSION_GRANTED => Ok(()),
             _ => Err(DecodeError::UnknownType(AUTH)),
-        }
-    }
-
-    fn var_uint(&mut self) -> Result<u64, DecodeError> {
-        let mut reader = Reader::new(&self.rest);
-        let value = reader.var_uint()?;
-        let read = reader.position();
-        self.rest.advance(read);
-        Ok(value)
-    }
-
-    fn bytes(&mut self) -> Result<Bytes, DecodeError> {
-        let length = self.var_uint()?;
-        match usize::try_from(length) {
-            Ok(length) if length <= self.rest.len() => Ok(self.rest.split_to(length)),
-            _ => Err(DecodeError::Truncated),
         }
     }
 }
@@ -187,8 +149,7 @@ fn put_sync(out: &mut BytesMut, kind: u64, payload: &[u8]) {
     // Type, kind and the longest length: one growth a frame.
     out.reserve(payload.len() + 12);
     put_var_uint(out, SYNC);
-    put_var_uint(out, kind);
-    put_bytes(out, payload);
+    shared::put_sync(out, kind, payload);
 }
 
 fn put_payload(out: &mut BytesMut, kind: u64, payload: &[u8]) {

@@ -128,15 +128,7 @@ fn item_bytes(item: &Item) -> usize {
     let Item::Receive(_, message) = item else {
         return 0;
     };
-    let payload_bytes = match message {
-        Message::SyncStep1 { vector: payload }
-        | Message::SyncStep2 { update: payload }
-        | Message::Update { update: payload }
-        | Message::Presence { entries: payload }
-        | Message::Stateless { payload } => payload.len(),
-        Message::QueryPresence | Message::SaveProbe { .. } => 0,
-    };
-    payload_bytes + MESSAGE_OVERHEAD_BYTES
+    message.payload_bytes() + MESSAGE_OVERHEAD_BYTES
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use actix_http::RequestHead;
 use actix_http::header::{AUTHORIZATION, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use driftless_proto::name::percent_decoded;
 
-use crate::auth::{Denial, Token};
+use crate::auth::{Denial, TOKEN_BYTES_MAX, Token};
 
 /// What stands before a token among the subprotocols on offer. Browsers cannot set headers on a
 /// WebSocket; a subprotocol is in no access log, as a query is.
@@ -50,25 +51,11 @@ fn protocols(head: &RequestHead) -> impl Iterator<Item = &str> {
 
 /// Tokens hold nothing that has to be escaped, but a client may escape all the same.
 fn from_query(value: &str) -> Result<Token, Denial> {
-    if !value.contains('%') {
-        return Token::new(value);
+    // Not decoded before its size is known to be bearable: escapes make three bytes of one.
+    if value.len() > 3 * TOKEN_BYTES_MAX {
+        return Err(Denial::TokenTooLarge);
     }
-    let mut bytes = Vec::new();
-    let mut rest = value.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        rest = tail;
-        if first != b'%' {
-            bytes.push(first);
-            continue;
-        }
-        let digit = |at: usize| char::from(*tail.get(at)?).to_digit(16);
-        let (Some(high), Some(low)) = (digit(0), digit(1)) else {
-            return Err(Denial::Malformed);
-        };
-        bytes.push((high * 16 + low) as u8);
-        rest = &tail[2..];
-    }
-    Token::from_bytes(&bytes)
+    Token::from_bytes(&percent_decoded(value).ok_or(Denial::Malformed)?)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use driftless_proto::name::DocumentName;
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use super::{hocuspocus, ysweet, ywebsocket};
+use super::{Matches, ywebsocket};
 
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// The text format of Prometheus.
@@ -32,43 +32,20 @@ pub trait Readiness: Send + Sync + 'static {
 
 /// What is to be known of a WebSocket door by who came to it without a WebSocket, or went by.
 #[derive(Debug, Clone, Copy)]
-struct DoorSign {
-    matches: fn(&str) -> Option<&str>,
+pub(super) struct DoorSign {
+    /// What is left of a path that is the door's.
+    pub(super) matches: Matches,
     /// Its place, as people write it.
-    place: &'static str,
-    dialect: &'static str,
-    /// How a client is made that speaks there.
-    client: &'static str,
+    pub(super) place: &'static str,
+    /// What is spoken there.
+    pub(super) dialect: &'static str,
+    /// How a client is made that speaks it.
+    pub(super) client: &'static str,
 }
 
 /// The signs of all doors.
 #[derive(Debug, Clone)]
-pub(super) struct DoorSigns(Vec<DoorSign>);
-
-impl DoorSigns {
-    pub(super) fn new() -> Self {
-        Self(vec![
-            DoorSign {
-                matches: ywebsocket::matches,
-                place: "/ws/{document}",
-                dialect: "y-websocket",
-                client: "new WebsocketProvider(\"ws://HOST/ws\", name, doc)",
-            },
-            DoorSign {
-                matches: ysweet::matches,
-                place: "/d/{document}/ws/{document}",
-                dialect: "y-sweet",
-                client: "createYjsProvider(doc, name, authEndpoint)",
-            },
-            DoorSign {
-                matches: hocuspocus::matches,
-                place: "/hocuspocus",
-                dialect: "hocuspocus",
-                client: "new HocuspocusProvider({ url: \"ws://HOST/hocuspocus\", name })",
-            },
-        ])
-    }
-}
+pub(super) struct DoorSigns(pub(super) Vec<DoorSign>);
 
 /// Registers everything that is answered by plain HTTP.
 pub(super) fn configure(
@@ -129,7 +106,7 @@ async fn prometheus(metrics: Data<Option<PrometheusHandle>>) -> HttpResponse {
 async fn elsewhere(request: HttpRequest, signs: Data<DoorSigns>) -> HttpResponse {
     // Untouched by the router: names are decoded once, by their own rule.
     let path = request.uri().path();
-    if let Some(raw_name) = ywebsocket::matches(path)
+    if let Some(raw_name) = (ywebsocket::SIGN.matches)(path)
         && let Err(error) = DocumentName::from_raw_path(raw_name)
     {
         return plain(StatusCode::BAD_REQUEST, format!("{error}\n"));

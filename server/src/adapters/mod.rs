@@ -33,7 +33,7 @@ use tokio::task::JoinHandle;
 use self::access::OnExpiry;
 use self::connections::Connections;
 use self::hocuspocus::Hocuspocus;
-use self::http::{DoorSigns, Readiness};
+use self::http::{DoorSign, DoorSigns, Readiness};
 use self::proxy_protocol::Entrance;
 use self::tls::{Tls, TlsStream};
 use self::websocket::{Single, door};
@@ -255,18 +255,24 @@ type Upgrade<I> = Box<dyn Fn(&Request, Framed<I, Codec>, &str) -> Running>;
 /// A place where WebSockets are opened.
 struct Door<I> {
     matches: Matches,
+    /// Shown to who comes without a WebSocket.
+    sign: Option<DoorSign>,
     upgrade: Upgrade<I>,
 }
 
 /// All doors, one line each; the first that matches is taken.
 fn doors<I: Movable>(edge: &Arc<Edge>) -> Vec<Door<I>> {
     let mut doors = vec![
-        door::<I, Single<YWebSocket>>(ywebsocket::matches, edge),
-        door::<I, Single<YSweet>>(ysweet::matches, edge),
-        door::<I, Hocuspocus>(hocuspocus::matches, edge),
+        door::<I, Single<YWebSocket>>(ywebsocket::SIGN, edge),
+        door::<I, Single<YSweet>>(ysweet::SIGN, edge),
+        door::<I, Hocuspocus>(hocuspocus::SIGN, edge),
     ];
     if edge.options.hocuspocus_at_root {
-        doors.push(door::<I, Hocuspocus>(hocuspocus::matches_all, edge));
+        doors.push(Door {
+            matches: hocuspocus::matches_all,
+            sign: None,
+            ..door::<I, Hocuspocus>(hocuspocus::SIGN, edge)
+        });
     }
     doors
 }
@@ -394,7 +400,7 @@ fn http_service<I: Movable>(
     InitError = (),
 > + use<I> {
     let doors = doors::<I>(edge);
-    let signs = DoorSigns::new();
+    let signs = DoorSigns(doors.iter().filter_map(|door| door.sign).collect());
     let calls = calls(edge, behind);
     let app = App::new().configure({
         let (behind, signs) = (behind.clone(), signs.clone());

@@ -4,15 +4,16 @@ use bytes::{Bytes, BytesMut};
 use driftless_proto::name::{DocumentName, NameError};
 use driftless_proto::wire::{Outbound, ywebsocket};
 
+use super::http::DoorSign;
 use super::websocket::Dialect;
 
-/// What stands before the document's name in the path.
-pub(super) const PATH_PREFIX: &str = "/ws/";
-
-/// What is behind the prefix, if it is this door's.
-pub(super) fn matches(path: &str) -> Option<&str> {
-    path.strip_prefix(PATH_PREFIX)
-}
+/// The door's place.
+pub(super) const SIGN: DoorSign = DoorSign {
+    matches: |path| path.strip_prefix("/ws/"),
+    place: "/ws/{document}",
+    dialect: YWebSocket::NAME,
+    client: "new WebsocketProvider(\"ws://HOST/ws\", name, doc)",
+};
 
 /// The y-websocket dialect.
 #[derive(Debug)]

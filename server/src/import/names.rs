@@ -4,34 +4,21 @@ use std::borrow::Cow;
 
 use driftless_proto::name::{DocumentName, NameError};
 
+use crate::auth::pattern;
+
 /// A name in which `*` stands for any text, slashes included.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern(Vec<String>);
+pub struct Pattern(String);
 
 impl Pattern {
     /// Takes the text as it was typed.
     pub fn new(text: &str) -> Self {
-        Self(text.split('*').map(str::to_owned).collect())
+        Self(text.to_owned())
     }
 
-    /// Whether all of `name` fits.
+    /// Whether all of `name` fits, by the rule that rights on documents are given by.
     pub fn matches(&self, name: &str) -> bool {
-        let (Some(first), Some(last)) = (self.0.first(), self.0.last()) else {
-            return false;
-        };
-        if self.0.len() == 1 {
-            return name == first;
-        }
-        let Some(mut rest) = name.strip_prefix(first.as_str()) else {
-            return false;
-        };
-        for part in &self.0[1..self.0.len() - 1] {
-            match rest.find(part.as_str()) {
-                Some(at) => rest = &rest[at + part.len()..],
-                None => return false,
-            }
-        }
-        rest.ends_with(last.as_str())
+        pattern::matches(&self.0, name)
     }
 }
 

@@ -68,7 +68,7 @@ impl Queue {
         if self.is_deaf {
             return;
         }
-        self.bytes += payload_bytes(&message) + QUEUED_OVERHEAD_BYTES;
+        self.bytes += message.payload_bytes() + QUEUED_OVERHEAD_BYTES;
         self.messages.push_back(message);
         if self.by_ms == u64::MAX && self.bytes > REFUSED_BYTES_MAX {
             *self = Self::new(self.by_ms);
@@ -79,17 +79,6 @@ impl Queue {
     /// All of it, in order.
     pub(super) fn into_messages(self) -> VecDeque<Message> {
         self.messages
-    }
-}
-
-fn payload_bytes(message: &Message) -> usize {
-    match message {
-        Message::SyncStep1 { vector: payload }
-        | Message::SyncStep2 { update: payload }
-        | Message::Update { update: payload }
-        | Message::Presence { entries: payload }
-        | Message::Stateless { payload } => payload.len(),
-        Message::QueryPresence | Message::SaveProbe { .. } => 0,
     }
 }
 

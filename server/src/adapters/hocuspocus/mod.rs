@@ -19,6 +19,7 @@ use futures_util::stream::{FuturesUnordered, Stream};
 
 use self::channel::{Channel, Stage};
 use super::access::{Deciding, Opening};
+use super::http::DoorSign;
 use super::websocket::{Conversation, Delivered, Work, put_frame};
 use crate::auth::{Denial, Grant};
 use crate::error::Refusal;
@@ -30,16 +31,21 @@ mod channel;
 mod codes;
 mod steps;
 
-/// Where the door is.
-pub(super) const PATH: &str = "/hocuspocus";
+/// The door's place.
+pub(super) const SIGN: DoorSign = DoorSign {
+    matches,
+    place: "/hocuspocus",
+    dialect: Hocuspocus::NAME,
+    client: "new HocuspocusProvider({ url: \"ws://HOST/hocuspocus\", name })",
+};
 
 /// Questions about access that may be under way for one connection; what comes next is not read until
 /// some are answered.
 const DECIDING_MAX: usize = 64;
 
 /// The path at this door, if it is one: what is behind it has no meaning here.
-pub(super) fn matches(path: &str) -> Option<&str> {
-    let rest = path.strip_prefix(PATH)?;
+fn matches(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix(SIGN.place)?;
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
@@ -59,8 +65,6 @@ pub(super) struct Hocuspocus {
     next_line: LineId,
     /// The first session; the socket is beside its document.
     home: Option<LineId>,
-    /// A session was opened once: the connection has proved itself.
-    is_proved: bool,
     /// A session came that the socket is not beside yet, and it is beside none.
     wants_move: bool,
     /// A provider of version 4 or later said so: it knows pings and closed documents.
@@ -167,7 +171,6 @@ impl Conversation for Hocuspocus {
             by_address: HashMap::new(),
             next_line: 0,
             home: None,
-            is_proved: false,
             wants_move: false,
             is_modern: false,
             deciding: FuturesUnordered::new(),
@@ -237,7 +240,8 @@ impl Conversation for Hocuspocus {
         }
         let mut progress = self.poll_decisions(cx);
         if now_ms >= self.deadline_ms {
-            progress |= self.watch(now_ms);
+            self.watch(now_ms);
+            progress = true;
         }
         if let Some(refusal) = self.refusal.take() {
             return Work::Close(refusal);
@@ -311,11 +315,8 @@ fn write_frames(address: &[u8], message: &Outbound, into: &mut BytesMut) {
     let start = into.len();
     put_frame(into, |into| wire::encode(address, message, into));
     if let Outbound::Receipts { count, .. } = message {
-        let frame = start..into.len();
-        for _ in 1..*count {
-            let bytes = Bytes::copy_from_slice(&into[frame.clone()]);
-            into.extend_from_slice(&bytes);
-        }
+        let frame = Bytes::copy_from_slice(&into[start..]);
+        (1..*count).for_each(|_| into.extend_from_slice(&frame));
     }
 }
 

@@ -146,7 +146,7 @@ impl Hocuspocus {
         channel.is_recheck = is_anew;
         channel.token.clone_from(&token);
         let answer = self.opening.decide(&channel.document, token, is_anew);
-        // One at a time for a channel: a later token makes an earlier answer void, and waits for it.
+        // A later token makes an earlier answer void.
         self.deciding.push(Tagged {
             line,
             number: channel.asked,
@@ -241,7 +241,7 @@ impl Hocuspocus {
                 .extend(messages.into_iter().map(|message| (line, message)));
         }
         self.deadline_ms = self.deadline_ms.min(deadline_ms);
-        self.is_proved = true;
+        self.proves_by_ms = u64::MAX;
         if self.home.is_none() {
             self.home = Some(line);
             self.wants_move = true;
@@ -284,9 +284,9 @@ impl Hocuspocus {
         self.say(|into| wire::put_permission_denied(&address, codes::denied(denial), into));
     }
 
-    /// Does what time alone makes due; true when something was.
-    pub(super) fn watch(&mut self, now_ms: u64) -> bool {
-        if !self.is_proved && now_ms >= self.proves_by_ms {
+    /// Does what time alone makes due.
+    pub(super) fn watch(&mut self, now_ms: u64) {
+        if now_ms >= self.proves_by_ms {
             metrics::refused("unauthenticated_timeout");
             self.refusal.get_or_insert(Refusal {
                 text: "no document was opened in time; send a token first".into(),
@@ -316,12 +316,7 @@ impl Hocuspocus {
             self.deny(line, Denial::TokenMissing);
         }
         let deadlines = self.channels.values().map(Channel::deadline_ms);
-        let proves_by_ms = match self.is_proved {
-            true => u64::MAX,
-            false => self.proves_by_ms,
-        };
-        self.deadline_ms = deadlines.min().unwrap_or(u64::MAX).min(proves_by_ms);
-        true
+        self.deadline_ms = deadlines.min().unwrap_or(u64::MAX).min(self.proves_by_ms);
     }
 
     /// A document has ended a session.
@@ -332,11 +327,10 @@ impl Hocuspocus {
         into: &mut BytesMut,
     ) -> Option<Refusal> {
         let channel = self.channels.get_mut(&line)?;
-        let refused = Stage::Waiting(Queue::new(u64::MAX));
         if !channel.is_open() {
             return None;
         }
-        channel.stage = refused;
+        channel.stage = Stage::Waiting(Queue::new(u64::MAX));
         if std::mem::take(&mut channel.is_recheck) {
             // Whether it may stay is no question any more.
             channel.asked += 1;

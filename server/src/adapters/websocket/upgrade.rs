@@ -24,8 +24,8 @@ use super::socket::Socket;
 use super::{Conversation, SocketContext};
 use crate::adapters::access::Opening;
 use crate::adapters::connections::{Connection, TooMany};
-use crate::adapters::http::set_plain_text;
-use crate::adapters::{Door, Edge, Matches, Movable, Running, credentials, origin};
+use crate::adapters::http::{DoorSign, set_plain_text};
+use crate::adapters::{Door, Edge, Movable, Running, credentials, origin};
 use crate::metrics;
 use crate::outbox::Outbox;
 
@@ -33,7 +33,7 @@ use crate::outbox::Outbox;
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// A door at which conversations of this kind are held.
-pub(in crate::adapters) fn door<I, C>(matches: Matches, edge: &Arc<Edge>) -> Door<I>
+pub(in crate::adapters) fn door<I, C>(sign: DoorSign, edge: &Arc<Edge>) -> Door<I>
 where
     I: Movable,
     C: Conversation,
@@ -72,7 +72,8 @@ where
         Box::pin(socket.serve())
     };
     Door {
-        matches,
+        matches: sign.matches,
+        sign: Some(sign),
         upgrade: Box::new(upgrade),
     }
 }

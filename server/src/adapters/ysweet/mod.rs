@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use driftless_proto::name::{DocumentName, NameError};
 use driftless_proto::wire::{Outbound, ywebsocket};
 
+use super::http::DoorSign;
 use super::websocket::Dialect;
 
 mod calls;
@@ -17,9 +18,17 @@ pub(super) use self::calls::{Calls, configure};
 /// The name of this door in logs and metrics.
 const NAME: &str = "y-sweet";
 
+/// The door's place.
+pub(super) const SIGN: DoorSign = DoorSign {
+    matches,
+    place: "/d/{document}/ws/{document}",
+    dialect: NAME,
+    client: "createYjsProvider(doc, name, authEndpoint)",
+};
+
 /// What is left of a path at this door: `{id}/ws/{id}`, since the client appends the document's id to
 /// a URL that names it already; older clients ask for `/doc/ws/{id}`.
-pub(super) fn matches(path: &str) -> Option<&str> {
+fn matches(path: &str) -> Option<&str> {
     if let Some(id) = path.strip_prefix("/doc/ws/") {
         return Some(id);
     }
