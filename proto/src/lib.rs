@@ -14,6 +14,7 @@
 //! [`engine`] (what a replica does with a message).
 
 pub mod admission;
+pub mod bucket;
 pub mod engine;
 pub mod name;
 #[cfg(any(test, feature = "testing"))]

@@ -21,7 +21,7 @@ use crate::access::{Keeper, KeeperOptions};
 use crate::actors::{DocumentOptions, Registry};
 use crate::adapters::http::{Readiness, ReadinessReport};
 use crate::adapters::tls::{CertificateError, Tls};
-use crate::adapters::{self, AdapterOptions, Behind};
+use crate::adapters::{self, AdapterOptions, Behind, Limits};
 use crate::admin::Operations;
 use crate::admin::access::live::LiveAccess;
 use crate::admin::access::stored::StoredAccess;
@@ -303,6 +303,8 @@ fn document_options(settings: &Settings) -> DocumentOptions {
         mailbox_bytes_max: size(settings.mailbox_bytes_max),
         idle_ms: settings.document_idle_ms,
         resident_bytes_max: settings.documents_resident_bytes_max,
+        sessions_per_document_max: size(settings.sessions_per_document_max),
+        sessions_per_identity_max: size(settings.sessions_per_identity_max),
         load_concurrency: size(settings.load_concurrency),
         stuck_timeout_ms: settings.stuck_timeout_ms,
         poll_ms: is_shared.then_some(settings.poll_ms),
@@ -321,6 +323,7 @@ fn adapter_options(settings: &Settings) -> AdapterOptions {
         allow_origins: settings.allow_origins.clone(),
         connections_max: size(settings.connections_max),
         connections_per_address_max: size(settings.connections_per_address_max),
+        limits: door_limits(settings),
         unauthenticated_timeout_ms: settings.unauthenticated_timeout_ms,
         unauthenticated_bytes_max: size(settings.unauthenticated_bytes_max),
         documents_per_connection_max: size(settings.documents_per_connection_max),
@@ -338,6 +341,19 @@ fn adapter_options(settings: &Settings) -> AdapterOptions {
         shutdown_timeout_ms: settings.shutdown_timeout_ms,
         drain_ms: settings.drain_ms,
         ..AdapterOptions::default()
+    }
+}
+
+fn door_limits(settings: &Settings) -> Limits {
+    Limits {
+        connection_bytes_per_second_max: settings.connection_bytes_per_second_max,
+        connection_messages_per_second_max: settings.connection_messages_per_second_max,
+        unauthenticated_connections_max: size(settings.unauthenticated_connections_max),
+        unauthenticated_connections_per_address_max: size(
+            settings.unauthenticated_connections_per_address_max,
+        ),
+        joins_per_second_max: settings.joins_per_second_max,
+        frame_timeout_ms: settings.frame_timeout_ms,
     }
 }
 

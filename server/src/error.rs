@@ -16,6 +16,9 @@ use crate::store::StoreError;
 /// RFC 6455 section 7.4.1: the peer broke the framing rules themselves.
 pub const PROTOCOL_ERROR_CODE: u16 = 1002;
 
+/// As 429 of HTTP, where the same again may succeed a moment later.
+const TOO_MANY_CODE: u16 = 4529;
+
 /// What a peer is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -31,6 +34,16 @@ impl Refusal {
     /// True when the peer should not try the same again.
     pub fn is_final(&self) -> bool {
         (4400..4500).contains(&self.close_code)
+    }
+
+    /// Too many documents were joined from one address. The code is one that clients come back after:
+    /// others behind that address may have used its room.
+    pub fn too_many_joins() -> Self {
+        Self::new(
+            TOO_MANY_CODE,
+            429,
+            "too many joins from your address (setting joins_per_second_max); try again in a moment",
+        )
     }
 
     const fn new(close_code: u16, http_status: u16, text: &'static str) -> Self {
@@ -99,13 +112,16 @@ impl From<CloseReason> for Refusal {
 
 impl From<AttachError> for Refusal {
     fn from(error: AttachError) -> Self {
-        let reason = match error {
-            AttachError::ShuttingDown => CloseReason::ShuttingDown,
-            AttachError::Unavailable | AttachError::Full => CloseReason::Unavailable,
+        let base = match error {
+            AttachError::ShuttingDown => Self::from(CloseReason::ShuttingDown),
+            AttachError::Unavailable => Self::from(CloseReason::Unavailable),
+            AttachError::DocumentFull | AttachError::IdentityFull => {
+                Self::new(TOO_MANY_CODE, 429, "")
+            }
         };
         Self {
             text: error.to_string().into(),
-            ..Self::from(reason)
+            ..base
         }
     }
 }
@@ -197,10 +213,15 @@ mod tests {
         for error in [
             AttachError::ShuttingDown,
             AttachError::Unavailable,
-            AttachError::Full,
+            AttachError::DocumentFull,
+            AttachError::IdentityFull,
         ] {
-            assert!(!Refusal::from(error).is_final(), "{error:?}");
+            let refusal = Refusal::from(error);
+            assert!(!refusal.is_final(), "{error:?}");
+            assert!(refusal.text.len() <= 123, "{error:?}");
         }
+        let joins = Refusal::too_many_joins();
+        assert!(!joins.is_final() && joins.text.len() <= 123);
         assert!(Refusal::from(NameError::NotUtf8).is_final());
     }
 

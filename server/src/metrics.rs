@@ -27,6 +27,8 @@ pub const RESYNCS: &str = "driftless_resyncs_total";
 pub const JOINS_SERVED_EARLY: &str = "driftless_joins_served_early_total";
 /// Presence entries without news.
 pub const PRESENCE_ECHOES: &str = "driftless_presence_echoes_total";
+/// Times that changes of presence were told later, since they came too fast.
+pub const PRESENCE_HELD_BACK: &str = "driftless_presence_held_back_total";
 /// Frames handed to sessions by broadcasts.
 pub const FRAMES_RELAYED: &str = "driftless_frames_relayed_total";
 /// Document actors that were replaced.
@@ -102,6 +104,7 @@ pub fn describe_documents() {
         "Joiners that were served from stored bytes, before the replica was built"
     );
     describe_counter!(PRESENCE_ECHOES, "Presence entries without news");
+    describe_counter!(PRESENCE_HELD_BACK, "Presence that came too fast");
     describe_counter!(FRAMES_RELAYED, "Frames handed to sessions by broadcasts");
     describe_counter!(RESTARTS, "Document actors that were replaced");
     describe_counter!(BUS_PUBLISHED, "Commits told to other nodes");
@@ -162,6 +165,10 @@ pub(crate) fn resynced() {
 
 pub(crate) fn presence_echo() {
     counter!(PRESENCE_ECHOES).increment(1);
+}
+
+pub(crate) fn presence_held_back() {
+    counter!(PRESENCE_HELD_BACK).increment(1);
 }
 
 pub(crate) fn frames_relayed(frames: u64) {
@@ -236,6 +243,10 @@ impl DocumentGauges {
 
 /// Open WebSocket connections.
 pub const CONNECTIONS: &str = "driftless_connections";
+/// Those of them that have not opened a document.
+pub const UNAUTHENTICATED_CONNECTIONS: &str = "driftless_unauthenticated_connections";
+/// Reads after which a connection was left unread for a while, by the limit it was beyond.
+pub const READS_HELD_BACK: &str = "driftless_reads_held_back_total";
 /// Requests for a connection that were turned away, by reason.
 pub const CONNECTIONS_REFUSED: &str = "driftless_connections_refused_total";
 /// Connections of balancers without a usable PROXY protocol header, by reason.
@@ -260,6 +271,8 @@ pub const BYTES_SENT: &str = "driftless_sent_bytes_total";
 /// Describes the metrics of connections to the recorder.
 pub fn describe_connections() {
     describe_gauge!(CONNECTIONS, "Open WebSocket connections");
+    describe_gauge!(UNAUTHENTICATED_CONNECTIONS, "Those without a document yet");
+    describe_counter!(READS_HELD_BACK, "Reads beyond a rate, by limit");
     describe_counter!(CONNECTIONS_REFUSED, "Requests for a connection turned away");
     describe_counter!(
         PROXY_HEADERS_REFUSED,

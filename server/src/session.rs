@@ -85,9 +85,14 @@ pub enum AttachError {
     /// The document has failed too often in a row and is restarted with growing delays.
     #[error("the document is being restarted; connect again in a moment")]
     Unavailable,
-    /// A bound on sessions or resident documents is reached.
-    #[error("the server holds as many documents or sessions as it may; connect again later")]
-    Full,
+    /// The document has as many sessions as it may.
+    #[error(
+        "the document has as many sessions as it may (sessions_per_document_max); try again later"
+    )]
+    DocumentFull,
+    /// The identity has as many sessions as it may.
+    #[error("this identity has as many sessions as it may (sessions_per_identity_max); close some")]
+    IdentityFull,
 }
 
 /// Why a message was not taken.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::types::{NodeId, SessionId};
 use crate::ClientId;
 use crate::admission::{PresenceEntry, Refusal, encode_entries, entries, is_valid_json};
+use crate::bucket::TokenBucket;
 
 mod nodes;
 
@@ -36,6 +37,9 @@ const MESSAGES_PER_MS: u64 = 10;
 /// The longest time that changes gather; cursors that move more rarely look as if they jumped.
 const GATHER_MS_MAX: u64 = 100;
 
+/// Seconds' worth of changes that may be told at once, as many as when a whole room arrives.
+const BURST_SECONDS: u64 = 1;
+
 /// Bounds and times, see [`super::ReplicaOptions`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PresenceOptions {
@@ -43,6 +47,7 @@ pub(super) struct PresenceOptions {
     pub(super) grace_ms: u64,
     pub(super) entry_bytes_max: usize,
     pub(super) entries_max: usize,
+    pub(super) per_second_max: u64,
 }
 
 /// Who keeps an entry alive.
@@ -95,6 +100,8 @@ pub(super) struct Presence {
     version: u64,
     /// When the next changes may be told.
     tell_at_ms: u64,
+    /// How often may be told; `None` without a bound.
+    pace: Option<TokenBucket>,
     deadline_ms: u64,
     nodes: Nodes,
 }
@@ -103,6 +110,7 @@ impl Presence {
     pub(super) fn new(options: PresenceOptions) -> Self {
         Self {
             options,
+            pace: TokenBucket::new(options.per_second_max, BURST_SECONDS, 0),
             entries: BTreeMap::new(),
             carried: BTreeMap::new(),
             changed: BTreeSet::new(),
@@ -340,14 +348,21 @@ impl Presence {
         !self.changed.is_empty() && now_ms >= self.tell_at_ms
     }
 
-    /// The changes, to be told to so many sessions now, and their author if there was only one.
-    pub(super) fn take_changes(
-        &mut self,
-        now_ms: u64,
-        sessions: usize,
-    ) -> (Bytes, Option<SessionId>) {
-        let gather_ms = sessions as u64 / MESSAGES_PER_MS;
-        self.tell_at_ms = now_ms + gather_ms.min(GATHER_MS_MAX);
+    /// The changes are told now, to so many sessions; true when the next have to wait because these
+    /// came too fast. A small room tells at once, so that a single session that floods it would cost
+    /// every other one a frame a turn.
+    pub(super) fn pace(&mut self, now_ms: u64, sessions: usize) -> bool {
+        let gather_ms = (sessions as u64 / MESSAGES_PER_MS).min(GATHER_MS_MAX);
+        let wait_ms = self.pace.as_mut().map_or(0, |pace| {
+            pace.spend(now_ms, 1);
+            pace.wait_ms(now_ms)
+        });
+        self.tell_at_ms = now_ms + gather_ms.max(wait_ms);
+        wait_ms > gather_ms
+    }
+
+    /// The changes, and their author if there was only one.
+    pub(super) fn take_changes(&mut self) -> (Bytes, Option<SessionId>) {
         let changed = std::mem::take(&mut self.changed);
         let author = match std::mem::replace(&mut self.author, Author::Nobody) {
             Author::One(session) => Some(session),

@@ -104,7 +104,10 @@ impl Replica {
             return;
         }
         let to = self.live_sessions();
-        let (entries, author) = self.presence.take_changes(now_ms, to.len());
+        if self.presence.pace(now_ms, to.len()) {
+            effects.push(Effect::Observed(Observation::PresenceHeldBack));
+        }
+        let (entries, author) = self.presence.take_changes();
         let version = self.presence.version();
         for session in to.iter() {
             if let Some(peer) = self.sessions.get_mut(session) {

@@ -101,6 +101,7 @@ impl Replica {
             grace_ms: options.presence_grace_ms,
             entry_bytes_max: options.presence_entry_bytes_max,
             entries_max: options.presence_entries_max,
+            per_second_max: options.presence_per_second_max,
         });
         Self {
             options,

@@ -91,6 +91,9 @@ pub struct ReplicaOptions {
     pub presence_entry_bytes_max: usize,
     /// The most entries that one session may carry.
     pub presence_entries_max: usize,
+    /// How often a second sessions are told of changed presence, at most; what changes more often
+    /// gathers, and the newest counts. 0 for no bound.
+    pub presence_per_second_max: u64,
     /// The largest stateless message.
     pub stateless_bytes_max: usize,
 }
@@ -337,6 +340,8 @@ pub enum Observation {
     Resynced,
     /// A presence entry brought no news.
     PresenceEcho,
+    /// Changes of presence came too fast: the next gather for a while.
+    PresenceHeldBack,
     /// A write was answered with a denial.
     Denied,
 }

@@ -434,6 +434,7 @@ impl World {
             Observation::Refused(reason) => reason,
             Observation::Resynced => "resyncs",
             Observation::PresenceEcho => "presence echoes",
+            Observation::PresenceHeldBack => "presence held back",
             Observation::Denied => "denials",
         };
         self.count(label);

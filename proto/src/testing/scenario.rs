@@ -71,6 +71,7 @@ impl Plan {
             presence_grace_ms: *rng.pick(&[0, 2_000, 10_000]),
             presence_entry_bytes_max: 1_000,
             presence_entries_max: 64,
+            presence_per_second_max: 200,
             stateless_bytes_max: 64 * 1024,
         };
         let delay_ms = *rng.pick(&[(0, 2), (1, 30), (20, 60), (5, 400)]);

@@ -6,14 +6,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 
 use actix::{Addr, ArbiterHandle};
 use bytes::Bytes;
 use driftless_proto::admission::Advance;
 use driftless_proto::engine::{CloseReason, Rights, SessionId};
 use driftless_proto::name::DocumentName;
-use driftless_proto::wire::{Message, Notice};
 
 use super::document::{DocumentActor, Stop, Wake};
 use super::inbox::{Inbox, Item};
@@ -23,7 +21,6 @@ use super::placement::Placement;
 use super::slot::Slot;
 use super::wakes::wake_soon;
 use crate::bus::{Event, Listener};
-use crate::session::{Beside, Ended, Holder, ReceiveError, SessionHandle};
 use crate::store::LogEnd;
 
 /// Ranges of structs remembered as harmful; an attacker needs a new client id for each.
@@ -87,6 +84,16 @@ struct Table {
     slots: HashMap<SessionId, Arc<Slot>>,
     /// The cell left memory; who finds it so has to look the document up again.
     closed: bool,
+}
+
+/// What became of a new session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Added {
+    Here,
+    /// There are as many as may be.
+    Full,
+    /// The cell has left memory.
+    Gone,
 }
 
 impl DocumentCell {
@@ -214,21 +221,29 @@ impl DocumentCell {
         lock(&self.sessions).slots.len()
     }
 
-    /// Adds a session; false when the cell has left memory.
-    pub(super) fn add_session(&self, session: SessionId, slot: Arc<Slot>) -> bool {
+    /// Adds a session, if there is room for it.
+    pub(super) fn add_session(
+        &self,
+        session: SessionId,
+        slot: Arc<Slot>,
+        sessions_max: usize,
+    ) -> Added {
         let mut table = lock(&self.sessions);
         if table.closed {
-            return false;
+            return Added::Gone;
+        }
+        if table.slots.len() >= sessions_max {
+            return Added::Full;
         }
         table.slots.insert(session, slot);
         self.placement.add(self.thread);
         self.inbox.push_own(Item::Attach(session));
         drop(table);
         self.wake();
-        true
+        Added::Here
     }
 
-    fn remove_session(&self, session: SessionId, clean: bool) {
+    pub(super) fn remove_session(&self, session: SessionId, clean: bool) {
         if lock(&self.sessions).slots.remove(&session).is_some() {
             self.placement.subtract(self.thread, 1);
             self.inbox.push_own(Item::Detach(session, clean));
@@ -401,91 +416,5 @@ impl Listener for DocumentCell {
         lock(&self.heard).push(event);
         self.has_heard.store(true, Ordering::Release);
         self.wake();
-    }
-}
-
-/// A session's side of its document.
-#[derive(Debug)]
-pub(super) struct CellHandle {
-    pub(super) cell: Arc<DocumentCell>,
-    pub(super) session: SessionId,
-    pub(super) detached: bool,
-}
-
-impl CellHandle {
-    fn leave(&mut self, clean: bool) {
-        if !std::mem::replace(&mut self.detached, true) {
-            self.cell.remove_session(self.session, clean);
-        }
-    }
-}
-
-impl SessionHandle for CellHandle {
-    fn beside(&self) -> Beside {
-        if let Some(slot) = self.cell.slot(self.session) {
-            slot.is_beside.store(true, Ordering::Release);
-        }
-        let thread = self.cell.thread_handle();
-        // A thread that has ended drops the task, which ends the connection and its sessions.
-        Box::new(move |start| {
-            thread.spawn_fn(move || {
-                actix_rt::spawn(start());
-            });
-        })
-    }
-
-    fn try_receive(&mut self, message: Message) -> Result<(), ReceiveError> {
-        self.cell
-            .inbox
-            .try_push(self.session, message)
-            .map_err(ReceiveError::Full)?;
-        wake_soon(&self.cell);
-        Ok(())
-    }
-
-    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ended>> {
-        if self
-            .cell
-            .inbox
-            .has_room_or_wake(self.session, context.waker())
-        {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
-        }
-    }
-
-    fn drained(&self) {
-        self.cell.inbox.push_own(Item::Drained(self.session));
-        wake_soon(&self.cell);
-    }
-
-    fn set_rights(&self, rights: Rights) {
-        self.cell.set_rights(self.session, rights);
-    }
-
-    fn set_holder(&self, holder: Holder) {
-        if let Some(slot) = self.cell.slot(self.session) {
-            *lock(&slot.holder) = holder;
-        }
-    }
-
-    fn notify(&self, notice: Notice) {
-        self.cell.inbox.push_own(Item::Notify(self.session, notice));
-        wake_soon(&self.cell);
-    }
-
-    fn end(&self, reason: CloseReason) {
-        self.cell.end_session(self.session, reason);
-    }
-
-    fn detach(mut self: Box<Self>, clean: bool) {
-        self.leave(clean);
-    }
-}
-
-impl Drop for CellHandle {
-    fn drop(&mut self) {
-        self.leave(false);
     }
 }

@@ -25,6 +25,7 @@ mod cell;
 mod document;
 mod early;
 mod frames;
+mod handle;
 mod inbox;
 mod load;
 mod place;
@@ -32,6 +33,7 @@ mod placement;
 mod poller;
 mod query;
 mod registry;
+mod seats;
 mod sessions;
 mod slot;
 mod supervisor;
@@ -68,6 +70,10 @@ pub struct DocumentOptions {
     pub idle_ms: u64,
     /// Above this many bytes of replicas the least recently used idle ones leave at once.
     pub resident_bytes_max: u64,
+    /// Sessions that one document may have.
+    pub sessions_per_document_max: usize,
+    /// Sessions that one verified identity may have.
+    pub sessions_per_identity_max: usize,
     /// Documents loaded at a time.
     pub load_concurrency: usize,
     /// A turn that takes longer counts as stuck: its thread is given up.

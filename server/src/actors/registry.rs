@@ -12,11 +12,13 @@ use driftless_proto::name::DocumentName;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-use super::cell::{CellHandle, DocumentCell};
+use super::cell::{Added, DocumentCell};
 use super::document::{DocumentActor, Suspects};
+use super::handle::CellHandle;
 use super::inbox::Item;
 use super::placement::Placement;
 use super::query::Query;
+use super::seats::{Seat, Seats};
 use super::slot::Slot;
 use super::supervisor::Supervisor;
 use super::{DocumentOptions, Shared, lock, poller};
@@ -76,6 +78,7 @@ pub(super) struct Inner {
     pub(super) placement: Arc<Placement>,
     pub(super) cells: Mutex<HashMap<DocumentName, Arc<DocumentCell>>>,
     next_session: AtomicU64,
+    seats: Arc<Seats>,
     closing: AtomicBool,
     supervisor: Mutex<Option<Addr<Supervisor>>>,
     /// Ends by itself once the registry is gone, and before that with [`Registry::stop`].
@@ -92,6 +95,7 @@ impl Registry {
         bus: Arc<dyn Bus>,
     ) -> Self {
         let placement = Arc::new(Placement::start(options.threads));
+        let seats = Seats::new(options.sessions_per_identity_max);
         let load_permits = Semaphore::new(options.load_concurrency.max(1));
         let shared = Arc::new(Shared {
             options,
@@ -108,6 +112,7 @@ impl Registry {
             placement,
             cells: Mutex::default(),
             next_session: AtomicU64::new(1),
+            seats,
             closing: AtomicBool::new(false),
             supervisor: Mutex::new(None),
             poller: Mutex::new(None),
@@ -293,6 +298,19 @@ impl Registry {
         }
     }
 
+    /// Counts a session of an identity; nobody knows how many sessions of others are one person's.
+    fn seat(&self, request: &AttachRequest) -> Result<Option<Seat>, AttachError> {
+        let Some(subject) = &request.holder.subject else {
+            return Ok(None);
+        };
+        let seat = self.0.seats.take(subject);
+        if seat.is_none() {
+            metrics::refused("sessions_per_identity");
+            return Err(AttachError::IdentityFull);
+        }
+        Ok(seat)
+    }
+
     /// Takes a cell out of memory, if it is the one that is there.
     pub(super) fn remove(&self, cell: &Arc<DocumentCell>) {
         let mut cells = lock(&self.0.cells);
@@ -310,20 +328,22 @@ impl Documents for Registry {
         if self.0.closing.load(Ordering::Acquire) {
             return Err(AttachError::ShuttingDown);
         }
+        let seat = self.seat(&request)?;
         let session = SessionId(self.0.next_session.fetch_add(1, Ordering::Relaxed));
         let document = request.document.clone();
         let slot = Arc::new(Slot::new(request, self.0.shared.clock.wall_ms()));
         loop {
             let cell = self.cell(&document);
-            if cell.add_session(session, slot.clone()) {
-                return Ok(Box::new(CellHandle {
-                    cell,
-                    session,
-                    detached: false,
-                }));
+            let sessions_max = self.0.shared.options.sessions_per_document_max;
+            match cell.add_session(session, slot.clone(), sessions_max) {
+                Added::Here => return Ok(Box::new(CellHandle::new(cell, session, seat))),
+                Added::Full => {
+                    metrics::refused("sessions_per_document");
+                    return Err(AttachError::DocumentFull);
+                }
+                // It left memory between the two steps; the next look-up makes a new one.
+                Added::Gone => self.remove(&cell),
             }
-            // It left memory between the two steps; the next look-up makes a new one.
-            self.remove(&cell);
         }
     }
 }

@@ -124,6 +124,18 @@ impl Opening {
         }
     }
 
+    /// Counts an attempt to join a document; false when too many came from this address.
+    pub(super) fn may_join(&self) -> bool {
+        let may = self
+            .edge
+            .joins
+            .take(self.address(), self.edge.clock.now_ms());
+        if !may {
+            metrics::refused("joins_per_second");
+        }
+        may
+    }
+
     /// Whose changes a session's will be.
     pub(super) fn origin(&self, grant: &Grant) -> Origin {
         let peer = self.peer.map_or(String::new(), |peer| peer.to_string());

@@ -1,6 +1,7 @@
 //! Counts connections against their limits and knows them all, to end them in an orderly way.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,7 +10,9 @@ use driftless_proto::engine::CloseReason;
 use metrics::{Gauge, gauge};
 use tokio::sync::Notify;
 
-use crate::metrics::CONNECTIONS;
+use super::AdapterOptions;
+use super::address::{Client, client};
+use crate::metrics::{CONNECTIONS, UNAUTHENTICATED_CONNECTIONS};
 use crate::outbox::Outbox;
 
 /// Time between two rounds of goodbyes while the server stops.
@@ -34,6 +37,18 @@ pub(super) enum TooMany {
          close some, or try again later\n"
     )]
     FromAddress,
+    /// `unauthenticated_connections_max` is reached.
+    #[error(
+        "too many connections have not opened a document yet (setting \
+         unauthenticated_connections_max); try again later\n"
+    )]
+    Unauthenticated,
+    /// `unauthenticated_connections_per_address_max` is reached.
+    #[error(
+        "too many connections from your address have not opened a document yet (setting \
+         unauthenticated_connections_per_address_max); try again later\n"
+    )]
+    UnauthenticatedFromAddress,
 }
 
 /// All open WebSocket connections of the server.
@@ -41,10 +56,13 @@ pub(super) enum TooMany {
 pub(super) struct Connections {
     total_max: usize,
     per_address_max: usize,
+    unauthenticated_max: usize,
+    unauthenticated_per_address_max: usize,
     open: Mutex<Open>,
     /// The last connection ended.
     emptied: Notify,
     gauge: Gauge,
+    unauthenticated_gauge: Gauge,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +70,8 @@ struct Open {
     shutting_down: bool,
     next_id: u64,
     per_address: HashMap<IpAddr, usize>,
+    unauthenticated: usize,
+    unauthenticated_from: HashMap<Client, usize>,
     outboxes: HashMap<u64, Arc<Outbox>>,
 }
 
@@ -61,17 +81,24 @@ pub(super) struct Connection {
     connections: Arc<Connections>,
     id: u64,
     address: IpAddr,
+    /// It has not opened a document, and takes the room of those.
+    is_unauthenticated: bool,
 }
 
 impl Connections {
-    pub(super) fn new(total_max: usize, per_address_max: usize) -> Arc<Self> {
-        let gauge = gauge!(CONNECTIONS);
+    pub(super) fn new(options: &AdapterOptions) -> Arc<Self> {
+        let limits = &options.limits;
+        // However it is set, half of the room is for those who may be here.
+        let half = options.connections_max.div_ceil(2);
         Arc::new(Self {
-            total_max,
-            per_address_max,
+            total_max: options.connections_max,
+            per_address_max: options.connections_per_address_max,
+            unauthenticated_max: limits.unauthenticated_connections_max.min(half),
+            unauthenticated_per_address_max: limits.unauthenticated_connections_per_address_max,
             open: Mutex::default(),
             emptied: Notify::new(),
-            gauge,
+            gauge: gauge!(CONNECTIONS),
+            unauthenticated_gauge: gauge!(UNAUTHENTICATED_CONNECTIONS),
         })
     }
 
@@ -103,6 +130,7 @@ impl Connections {
             connections: self.clone(),
             id,
             address,
+            is_unauthenticated: false,
         })
     }
 
@@ -164,8 +192,49 @@ impl Connections {
     }
 }
 
+impl Connection {
+    /// It has to wait for a document; says which limit that would exceed.
+    pub(super) fn wait(&mut self) -> Result<(), TooMany> {
+        let connections = &self.connections;
+        let mut open = connections.lock();
+        if open.unauthenticated >= connections.unauthenticated_max {
+            return Err(TooMany::Unauthenticated);
+        }
+        if let Some(client) = client(self.address) {
+            let from_client = open.unauthenticated_from.entry(client).or_default();
+            if *from_client >= connections.unauthenticated_per_address_max {
+                return Err(TooMany::UnauthenticatedFromAddress);
+            }
+            *from_client += 1;
+        }
+        open.unauthenticated += 1;
+        connections.unauthenticated_gauge.increment(1.0);
+        self.is_unauthenticated = true;
+        Ok(())
+    }
+
+    /// It has opened a document, or is gone.
+    pub(super) fn authenticated(&mut self) {
+        if !std::mem::take(&mut self.is_unauthenticated) {
+            return;
+        }
+        let mut open = self.connections.lock();
+        open.unauthenticated -= 1;
+        if let Some(client) = client(self.address)
+            && let Entry::Occupied(mut from_client) = open.unauthenticated_from.entry(client)
+        {
+            *from_client.get_mut() -= 1;
+            if *from_client.get() == 0 {
+                from_client.remove();
+            }
+        }
+        self.connections.unauthenticated_gauge.decrement(1.0);
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.authenticated();
         let mut open = self.connections.lock();
         open.outboxes.remove(&self.id);
         if let Some(from_address) = open.per_address.get_mut(&self.address) {
@@ -187,9 +256,19 @@ impl Drop for Connection {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::adapters::Limits;
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    fn connections(total_max: usize, per_address_max: usize, limits: Limits) -> Arc<Connections> {
+        Connections::new(&AdapterOptions {
+            connections_max: total_max,
+            connections_per_address_max: per_address_max,
+            limits,
+            ..AdapterOptions::default()
+        })
     }
 
     fn enter(connections: &Arc<Connections>, from: &str) -> Result<Connection, TooMany> {
@@ -198,7 +277,7 @@ mod tests {
 
     #[test]
     fn both_limits_hold_and_leaving_makes_room() {
-        let connections = Connections::new(3, 2);
+        let connections = connections(3, 2, Limits::default());
         let first = enter(&connections, "10.0.0.1").unwrap();
         let _second = enter(&connections, "::ffff:10.0.0.1").unwrap();
         assert_eq!(
@@ -212,9 +291,57 @@ mod tests {
         assert_eq!(connections.lock().per_address.len(), 2);
     }
 
+    #[test]
+    fn those_without_a_document_have_a_room_of_their_own() {
+        let limits = Limits {
+            unauthenticated_connections_max: 3,
+            unauthenticated_connections_per_address_max: 2,
+            ..Limits::default()
+        };
+        let connections = connections(100, 100, limits);
+        let wait = |from| {
+            let mut connection = enter(&connections, from).unwrap();
+            connection.wait().map(|()| connection)
+        };
+        let mut first = wait("10.0.0.1").unwrap();
+        let second = wait("10.0.0.1").unwrap();
+        assert_eq!(
+            wait("10.0.0.1").unwrap_err(),
+            TooMany::UnauthenticatedFromAddress
+        );
+        let _third = wait("2001:db8::1").unwrap();
+        assert_eq!(wait("10.0.0.2").unwrap_err(), TooMany::Unauthenticated);
+        // Who needs not wait comes in all the same.
+        let _proved = enter(&connections, "10.0.0.1").unwrap();
+        first.authenticated();
+        drop((first, second));
+        let _fourth = wait("2001:db8::2").unwrap();
+        assert_eq!(
+            wait("2001:db8::3").unwrap_err(),
+            TooMany::UnauthenticatedFromAddress
+        );
+        let _fifth = wait("127.0.0.1").unwrap();
+        let open = connections.lock();
+        assert_eq!(
+            (open.unauthenticated, open.unauthenticated_from.len()),
+            (3, 1)
+        );
+    }
+
+    #[test]
+    fn half_of_all_room_is_never_for_those_who_wait() {
+        let connections = connections(3, 3, Limits::default());
+        let mut open: Vec<_> = (0..3)
+            .map(|_| enter(&connections, "::1").unwrap())
+            .collect();
+        let waiting = open.iter_mut().map(Connection::wait);
+        let waiting: Vec<_> = waiting.map(|waits| waits.is_ok()).collect();
+        assert_eq!(waiting, [true, true, false]);
+    }
+
     #[tokio::test]
     async fn a_stopping_server_says_goodbye_to_all_and_takes_nobody() {
-        let connections = Connections::new(1_000, 1_000);
+        let connections = connections(1_000, 1_000, Limits::default());
         let outboxes: Vec<_> = (0..100).map(|_| Outbox::new(100)).collect();
         let _open: Vec<_> = outboxes
             .iter()

@@ -24,18 +24,17 @@ use actix_service::{
 use actix_web::App;
 use actix_web::dev::AppConfig;
 use driftless_proto::name::DocumentName;
-use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use self::access::OnExpiry;
 use self::connections::Connections;
 use self::hocuspocus::Hocuspocus;
 use self::http::{DoorSign, DoorSigns, Readiness};
+use self::joins::Joins;
 use self::proxy_protocol::Entrance;
-use self::tls::{Tls, TlsStream};
+use self::tls::TlsStream;
 use self::websocket::{Single, door};
 use self::ysweet::{Calls, YSweet};
 use self::ywebsocket::YWebSocket;
@@ -46,10 +45,14 @@ use crate::clock::Clock;
 use crate::session::Documents;
 
 pub mod access;
+mod address;
 mod connections;
 mod credentials;
 mod hocuspocus;
 pub mod http;
+mod joins;
+mod limits;
+mod options;
 mod origin;
 mod proxy_protocol;
 pub mod tls;
@@ -57,6 +60,8 @@ mod websocket;
 mod ysweet;
 mod ywebsocket;
 
+pub use self::limits::Limits;
+pub use self::options::AdapterOptions;
 pub use self::websocket::Dialect;
 
 /// Connections the kernel accepts ahead of us. After a restart all clients come at once, and one
@@ -73,95 +78,6 @@ const GOODBYE_SHARE: u64 = 3;
 /// Live sessions whose access is granted anew at a time; the others wait. Half of what the application's
 /// hook is asked at a time, so that those who join are not behind all of them.
 const REGRANTS_MAX: usize = 32;
-
-/// Limits and times of connections.
-#[derive(Debug, Clone)]
-pub struct AdapterOptions {
-    /// Address to listen at; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// Threads that accept connections and speak HTTP.
-    pub workers: usize,
-    /// Web origins whose pages may connect, as browsers write them, besides localhost and the
-    /// server's own host.
-    pub allow_origins: Vec<String>,
-    /// WebSocket connections at a time; answered with 503 beyond.
-    pub connections_max: usize,
-    /// WebSocket connections at a time from one address; answered with 429 beyond.
-    pub connections_per_address_max: usize,
-    /// Time for a client to open its first document, and for each further one from its first word.
-    pub unauthenticated_timeout_ms: u64,
-    /// Bytes that may wait on a connection for tokens to be shown and judged.
-    pub unauthenticated_bytes_max: usize,
-    /// Documents at a time over one connection.
-    pub documents_per_connection_max: usize,
-    /// What tokens that are handed out have to name, as [`Authority`] wants it.
-    pub auth_audience: Option<String>,
-    /// The same for their issuer.
-    pub auth_issuer: Option<String>,
-    /// How long before its access ends a peer is warned.
-    pub expiry_warning_ms: u64,
-    /// What becomes of a session whose access has expired.
-    pub on_expiry: OnExpiry,
-    /// Hocuspocus' dialect is spoken at every path that is no other door's.
-    pub hocuspocus_at_root: bool,
-    /// Time for a client to send its request head, and as much for each step before that.
-    pub handshake_timeout_ms: u64,
-    /// The certificate of a server that speaks nothing but TLS.
-    pub tls: Option<Tls>,
-    /// How often the files of the certificate are looked at.
-    pub tls_look_every_ms: u64,
-    /// Peers that must open with a PROXY protocol header, which tells their client's address.
-    pub proxy_protocol_from: Vec<IpNet>,
-    /// Bytes of one message from a client, all its fragments together.
-    pub frame_bytes_max: usize,
-    /// Bytes of frames that wait for one socket.
-    pub outbox_bytes_max: usize,
-    /// Something is sent when nothing was for this long; y-websocket clients leave after 30 s.
-    pub keepalive_ms: u64,
-    /// A peer is pinged after half of this silence, and given up after all of it.
-    pub peer_timeout_ms: u64,
-    /// A peer that takes no byte of what waits for this long is given up. Long, since the outbox is
-    /// bounded: a stopped reader costs others nothing.
-    pub write_timeout_ms: u64,
-    /// A closing connection waits this long for the peer to take what is left and to leave.
-    pub close_timeout_ms: u64,
-    /// Time for a graceful stop; what is still open then is cut off.
-    pub shutdown_timeout_ms: u64,
-    /// Over how long a stopping node spreads its goodbyes, before that time counts.
-    pub drain_ms: u64,
-}
-
-impl Default for AdapterOptions {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            workers: 1,
-            allow_origins: Vec::new(),
-            connections_max: 10_000,
-            connections_per_address_max: 10_000,
-            unauthenticated_timeout_ms: 10_000,
-            unauthenticated_bytes_max: 1 << 20,
-            documents_per_connection_max: 1_000,
-            auth_audience: None,
-            auth_issuer: None,
-            expiry_warning_ms: 30_000,
-            on_expiry: OnExpiry::End,
-            hocuspocus_at_root: false,
-            handshake_timeout_ms: 10_000,
-            tls: None,
-            tls_look_every_ms: 5_000,
-            proxy_protocol_from: Vec::new(),
-            frame_bytes_max: 32 * 1024 * 1024,
-            outbox_bytes_max: 256 * 1024,
-            keepalive_ms: 20_000,
-            peer_timeout_ms: 60_000,
-            write_timeout_ms: 300_000,
-            close_timeout_ms: 10_000,
-            shutdown_timeout_ms: 15_000,
-            drain_ms: 0,
-        }
-    }
-}
 
 /// What the doors lead to.
 #[derive(Clone)]
@@ -199,6 +115,7 @@ struct Edge {
     /// Turns of live sessions whose access is granted anew.
     regrants: Semaphore,
     connections: Arc<Connections>,
+    joins: Joins,
 }
 
 impl Edge {
@@ -294,8 +211,7 @@ pub struct Server {
 /// Starts to listen, and to serve on threads of its own. Must be called inside a tokio runtime, and
 /// after the recorder of metrics was installed.
 pub fn serve(options: AdapterOptions, behind: Behind, clock: Clock) -> io::Result<Server> {
-    let connections =
-        Connections::new(options.connections_max, options.connections_per_address_max);
+    let connections = Connections::new(&options);
     let listener = listen(options.listen)?;
     let address = listener.local_addr()?;
     let goodbye_ms_max = options.shutdown_timeout_ms / GOODBYE_SHARE;
@@ -310,6 +226,7 @@ pub fn serve(options: AdapterOptions, behind: Behind, clock: Clock) -> io::Resul
         restrictions: behind.restrictions.clone(),
         regrants: Semaphore::new(REGRANTS_MAX),
         connections: connections.clone(),
+        joins: Joins::new(options.limits.joins_per_second_max),
         options,
     });
     let server = start(listener, &edge, behind)?;

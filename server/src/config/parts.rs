@@ -20,6 +20,7 @@ pub fn replica_options(settings: &Settings) -> ReplicaOptions {
         presence_grace_ms: settings.presence_grace_ms,
         presence_entry_bytes_max: in_memory(settings.presence_bytes_max),
         presence_entries_max: in_memory(settings.presence_entries_max),
+        presence_per_second_max: settings.presence_per_second_max,
         stateless_bytes_max: in_memory(settings.stateless_bytes_max),
     }
 }

@@ -98,6 +98,32 @@ settings! {
             = Preset::Same("connections_max"),
             "Connections at a time from one address. Behind a proxy all clients share its address \
              (but see proxy_protocol_from), hence no lower default.";
+        "unauthenticated_connections_max" as unauthenticated_connections_max: Count -> u64
+            [1, 1_000_000] = Preset::Fixed("10000"),
+            "Connections at a time that have not opened a document, and never more than half of \
+             connections_max, so that those who may be here find room whoever else knocks; past it new \
+             ones are refused with 503. A token in the URL or a header that is judged at once needs no \
+             such room.";
+        "unauthenticated_connections_per_address_max" as unauthenticated_connections_per_address_max:
+            Count -> u64 [1, 1_000_000] = Preset::Fixed("2000"),
+            "The same from one address (of IPv6, from one /64); past it 429. Loopback is exempt: a \
+             proxy on this machine stands for everybody. Behind one elsewhere that does not tell \
+             addresses (proxy_protocol_from), raise it to unauthenticated_connections_max.";
+        "joins_per_second_max" as joins_per_second_max: Count -> u64 [0, 1_000_000]
+            = Preset::Fixed("200"),
+            "Documents joined a second from one address (of IPv6, from one /64), with 10 seconds' worth \
+             at once; past it a join is refused before anything is loaded or anybody is asked, so that \
+             clients come back. Loopback is exempt, for the same reason and for load tests. Raise it \
+             behind a proxy that does not tell addresses. 0 is no limit.";
+        "sessions_per_document_max" as sessions_per_document_max: Count -> u64 [1, 1_000_000]
+            = Preset::Fixed("10000"),
+            "Sessions of one document on this node, since each edit is sent to all of them. One more is \
+             refused and may try again.";
+        "sessions_per_identity_max" as sessions_per_identity_max: Count -> u64 [1, 1_000_000]
+            = Preset::Fixed("10000"),
+            "Sessions of one verified identity (`sub`) on this node, over all documents: bounds what a \
+             stolen token can hold. A person has some tabs, a service may have thousands of documents \
+             open. One more is refused and may try again. Anonymous sessions are not counted.";
         "handshake_timeout_ms" as handshake_timeout_ms: Milliseconds -> u64 [100, 120_000]
             = Preset::Fixed("10s"),
             "Time for a client to send its request head, and as much for the TLS handshake before it; \
@@ -237,6 +263,21 @@ settings! {
             = Preset::Fixed("1024"),
             "Presence entries one session may carry. Clients repeat what they hear of others, so \
              this bounds a room, not a person.";
+        "presence_per_second_max" as presence_per_second_max: Count -> u64 [0, 10_000]
+            = Preset::Fixed("200"),
+            "How often a second the sessions of a document are told of changed presence, with a \
+             second's worth at once. What changes more often gathers and only the newest is told, so \
+             that nothing is lost and one session's flood costs others a bounded number of frames. A \
+             screen shows 60 images a second. 0 is no limit.";
+        "connection_bytes_per_second_max" as connection_bytes_per_second_max: Size -> u64 [0, GIB]
+            = Preset::Fixed("16MiB"),
+            "Bytes a second from one connection, with 4 seconds' worth at once, which is more than a \
+             whole document. Past it the connection is read more slowly; nothing is lost. 0 is no \
+             limit.";
+        "connection_messages_per_second_max" as connection_messages_per_second_max: Count -> u64
+            [0, 10_000_000] = Preset::Fixed("0"),
+            "The same in messages. 0 is no limit: clients that were offline may send every key stroke \
+             as a message of its own, and merged in one turn those cost little beyond their bytes.";
     }
     "Queues and memory" {
         "documents_resident_bytes_max" as documents_resident_bytes_max: Size -> u64
@@ -283,6 +324,11 @@ settings! {
             = Preset::Fixed("60s"),
             "Silence after which a connection counts as dead and is closed; longer than \
              keepalive_ms, whose pings a live peer answers.";
+        "frame_timeout_ms" as frame_timeout_ms: Milliseconds -> u64 [1_000, 3_600_000]
+            = Preset::Fixed("30s"),
+            "Time for a message that has begun to come to its end, and 1s more for each KiB of it that \
+             came: uploads over slow links pass, a message sent drop by drop does not and its \
+             connection is closed.";
         "presence_timeout_ms" as presence_timeout_ms: Milliseconds -> u64 [5_000, 3_600_000]
             = Preset::Fixed("30s"),
             "Presence entries not renewed for this long are removed. Yjs clients renew theirs every \

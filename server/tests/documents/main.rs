@@ -5,5 +5,6 @@
 mod faults;
 mod house;
 mod lifecycle;
+mod limits;
 mod nodes;
 mod peer;

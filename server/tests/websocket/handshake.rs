@@ -58,7 +58,8 @@ async fn a_document_that_cannot_be_joined_is_told_as_a_reason_to_retry() {
     let table = [
         (AttachError::ShuttingDown, 4512),
         (AttachError::Unavailable, 4503),
-        (AttachError::Full, 4503),
+        (AttachError::DocumentFull, 4529),
+        (AttachError::IdentityFull, 4529),
     ];
     for (error, wanted) in table {
         rooms.state().refuse = Some(error);

@@ -3,9 +3,11 @@
 
 mod binary;
 mod certificates;
+mod floods;
 mod flow;
 mod handshake;
 mod lifetime;
+mod limits;
 mod peer;
 mod proxy_protocol;
 mod rooms;

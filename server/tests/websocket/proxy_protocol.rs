@@ -12,10 +12,10 @@ use crate::peer::{PATIENCE, Peer, answer, options, start, until, upgrade_request
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The balancer speaks for itself.
-const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
+pub(crate) const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
 
 /// A header that tells this source.
-fn told(source: &str) -> Vec<u8> {
+pub(crate) fn told(source: &str) -> Vec<u8> {
     let source: SocketAddr = source.parse().unwrap();
     let (family, address) = match source {
         SocketAddr::V4(source) => (0x11, source.ip().octets().to_vec()),
@@ -29,7 +29,7 @@ fn told(source: &str) -> Vec<u8> {
     [SIGNATURE, &[0x21, family], &length, &rest].concat()
 }
 
-fn behind_balancer() -> AdapterOptions {
+pub(crate) fn behind_balancer() -> AdapterOptions {
     AdapterOptions {
         proxy_protocol_from: vec!["127.0.0.0/8".parse().unwrap()],
         ..options()

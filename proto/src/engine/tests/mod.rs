@@ -36,6 +36,7 @@ fn options() -> ReplicaOptions {
         presence_grace_ms: 5_000,
         presence_entry_bytes_max: 100,
         presence_entries_max: 3,
+        presence_per_second_max: 200,
         stateless_bytes_max: 100,
     }
 }

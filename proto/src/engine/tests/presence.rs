@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::admission::{self, PresenceEntry, encode_entries};
+use crate::engine::Observation;
 
 /// Client, clock and state of entries.
 type Entries = &'static [(u64, u32, Option<&'static str>)];
@@ -72,6 +73,43 @@ fn in_a_large_room_changes_gather_and_none_is_lost() {
     assert_eq!(heard(&effects, 1), [(11, 4, true), (12, 4, true)]);
     let effects = bench.turn([]);
     assert_eq!(heard(&effects, 3), []);
+}
+
+#[test]
+fn a_flood_is_told_at_its_rate_and_its_newest_entry_reaches_all() {
+    let mut bench = Bench::new(ReplicaOptions {
+        presence_per_second_max: 20,
+        ..options()
+    });
+    bench.join([1, 2]);
+    bench.now_ms += 10_000;
+    let start_ms = bench.now_ms;
+    let (mut told, mut last, mut held_back) = (0, 0, 0);
+    let mut hear = |effects: &[Effect]| {
+        let news = heard(effects, 2);
+        told += usize::from(!news.is_empty());
+        last = news.last().map_or(last, |(_, clock, _)| *clock);
+        held_back += effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::Observed(Observation::PresenceHeldBack)))
+            .count();
+    };
+    for clock in 1..=2_000 {
+        hear(&bench.turn([say(1, &[(11, clock, HERE)])]));
+        bench.now_ms = start_ms + u64::from(clock);
+    }
+    let due_ms = bench.replica.next_deadline_ms().unwrap();
+    assert!(due_ms <= bench.now_ms + 50);
+    bench.now_ms = due_ms;
+    hear(&bench.turn([]));
+    assert_eq!(last, 2_000);
+    // A second's worth at once, and then two seconds of the rate.
+    assert!((55..=62).contains(&told), "{told}");
+    assert!(held_back >= 40, "{held_back}");
+    // The others' edits and presence are not held up for longer than a gathering takes.
+    bench.now_ms += 5_000;
+    let effects = bench.turn([say(2, &[(12, 1, HERE)])]);
+    assert_eq!(heard(&effects, 1), [(12, 1, true)]);
 }
 
 #[test]

@@ -257,6 +257,7 @@ fn observe(observation: Observation) {
         Observation::Refused(reason) => metrics::refused(reason),
         Observation::Resynced => metrics::resynced(),
         Observation::PresenceEcho => metrics::presence_echo(),
+        Observation::PresenceHeldBack => metrics::presence_held_back(),
         Observation::Denied => metrics::denied(),
     }
 }

@@ -14,6 +14,11 @@ const UNAUTHORIZED: u16 = 4401;
 const FORBIDDEN: u16 = 4403;
 const CONNECTION_TIMEOUT: u16 = 4408;
 
+/// Words for what time heals: an app may show its token again after a pause.
+pub(super) const TOO_MANY_JOINS: &str = "too-many-joins";
+pub(super) const DOCUMENT_FULL: &str = "document-full";
+pub(super) const TOO_MANY_SESSIONS: &str = "too-many-sessions";
+
 /// The close code for a refusal, where the dialect has one of its own.
 pub(super) fn close_code(refusal: &Refusal) -> u16 {
     let code = refusal.close_code;

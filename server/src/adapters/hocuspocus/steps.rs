@@ -14,7 +14,7 @@ use crate::auth::{Denial, Grant, Token};
 use crate::error::{Refusal, reason_of};
 use crate::metrics;
 use crate::outbox::{Line, LineId, Recheck};
-use crate::session::{AttachRequest, Encoding};
+use crate::session::{AttachError, AttachRequest, Encoding};
 
 /// The longest session id behind a document's name; providers use eleven characters.
 const SESSION_ID_BYTES_MAX: usize = 128;
@@ -141,6 +141,12 @@ impl Hocuspocus {
         let Some(channel) = self.channels.get_mut(&line) else {
             return;
         };
+        if !channel.is_open() && !self.opening.may_join() {
+            // An answer to an earlier token is void, too.
+            channel.asked += 1;
+            channel.is_asking = false;
+            return self.refuse_line(line, codes::TOO_MANY_JOINS);
+        }
         channel.asked += 1;
         channel.is_asking = true;
         channel.is_recheck = is_anew;
@@ -223,6 +229,10 @@ impl Hocuspocus {
         self.say(|into| wire::put_authenticated(&address, can_write, into));
         let session = match edge.documents.attach(request) {
             Ok(session) => session,
+            Err(AttachError::DocumentFull) => return self.refuse_line(line, codes::DOCUMENT_FULL),
+            Err(AttachError::IdentityFull) => {
+                return self.refuse_line(line, codes::TOO_MANY_SESSIONS);
+            }
             Err(error) => {
                 self.refusal.get_or_insert(error.into());
                 return;
@@ -275,13 +285,23 @@ impl Hocuspocus {
             Stage::Open { session, .. } => {
                 // Behind what it said before; the end comes back by its line.
                 metrics::access_changed(denial.label());
-                return session.end(reason_of(denial));
+                session.end(reason_of(denial));
             }
-            Stage::Waiting(queue) => self.waiting_bytes -= queue.bytes(),
+            Stage::Waiting(_) => self.refuse_line(line, codes::denied(denial)),
         }
-        channel.stage = Stage::Waiting(Queue::new(u64::MAX));
+    }
+
+    /// A channel that is not open gets a word for why not; the peer may try again.
+    fn refuse_line(&mut self, line: LineId, word: &str) {
+        let Some(channel) = self.channels.get_mut(&line) else {
+            return;
+        };
+        let refused = Stage::Waiting(Queue::new(u64::MAX));
+        if let Stage::Waiting(queue) = std::mem::replace(&mut channel.stage, refused) {
+            self.waiting_bytes -= queue.bytes();
+        }
         let address = channel.address.clone();
-        self.say(|into| wire::put_permission_denied(&address, codes::denied(denial), into));
+        self.say(|into| wire::put_permission_denied(&address, word, into));
     }
 
     /// Does what time alone makes due.

@@ -37,9 +37,11 @@ pub(super) enum Incoming {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FrameError {
     /// A message is larger than allowed; nothing of it was kept.
-    #[error("the message is larger than frame_bytes_max ({bytes_max} bytes)")]
+    #[error(
+        "the message is larger than {bytes_max} bytes (frame_bytes_max; unauthenticated_bytes_max before a token)"
+    )]
     TooLarge {
-        /// The setting's value.
+        /// The bound.
         bytes_max: usize,
     },
     /// The framing breaks RFC 6455.
@@ -55,6 +57,17 @@ pub(super) struct FrameReader {
     buffer: BytesMut,
     /// The fragments so far of a message that is not complete.
     fragments: Option<BytesMut>,
+    /// Counts what was given out, apart from what came between the fragments of a message.
+    wholes: u64,
+}
+
+/// A message that has begun to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Incomplete {
+    /// Which one it is.
+    pub(super) number: u64,
+    /// How much of it is here.
+    pub(super) bytes: usize,
 }
 
 impl FrameReader {
@@ -63,7 +76,22 @@ impl FrameReader {
             bytes_max,
             buffer: BytesMut::new(),
             fragments: None,
+            wholes: 0,
         }
+    }
+
+    /// Allows larger messages from now on.
+    pub(super) fn allow(&mut self, bytes_max: usize) {
+        self.bytes_max = self.bytes_max.max(bytes_max);
+    }
+
+    /// The message that is not complete, when nothing else is left.
+    pub(super) fn incomplete(&self) -> Option<Incomplete> {
+        let fragments = self.fragments.as_ref();
+        (fragments.is_some() || !self.buffer.is_empty()).then(|| Incomplete {
+            number: self.wholes,
+            bytes: self.buffer.len() + fragments.map_or(0, BytesMut::len),
+        })
     }
 
     /// Takes in what was read. The copy is exact in size, so messages that a document keeps for a
@@ -80,6 +108,7 @@ impl FrameReader {
     pub(super) fn next(&mut self) -> Result<Option<Incoming>, FrameError> {
         while let Some(length) = self.complete_frame()? {
             if let Some(incoming) = self.take_frame(length)? {
+                self.wholes += u64::from(self.fragments.is_none());
                 return Ok(Some(incoming));
             }
         }

@@ -7,7 +7,7 @@ use std::task::Context;
 
 use driftless_proto::engine::CloseReason;
 
-use super::frames::{FrameError, FrameReader, Incoming};
+use super::frames::{FrameError, FrameReader, Incoming, Incomplete};
 use super::{Conversation, Delivered};
 use crate::error::{PROTOCOL_ERROR_CODE, Refusal};
 
@@ -22,6 +22,16 @@ impl Input {
     pub(super) fn new(frame_bytes_max: usize) -> Self {
         let reader = FrameReader::new(frame_bytes_max);
         Self { reader, frames: 0 }
+    }
+
+    /// Allows larger messages from now on.
+    pub(super) fn allow(&mut self, frame_bytes_max: usize) {
+        self.reader.allow(frame_bytes_max);
+    }
+
+    /// The message that has begun to come and is not complete.
+    pub(super) fn incomplete(&self) -> Option<Incomplete> {
+        self.reader.incomplete()
     }
 
     /// Takes in what was read.

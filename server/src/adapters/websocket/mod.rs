@@ -3,7 +3,8 @@
 //! ```text
 //!  upgrade.rs ─▶ socket.rs ─┬─ input.rs   bytes ─▶ frames.rs ─▶ Conversation ─▶ SessionHandles
 //!   (checks,     (one task  ├─ writer.rs  Outbox ─▶ one vectored write
-//!    101)         a socket) └─ liveness.rs  keep-alives and deadlines
+//!    101)         a socket) ├─ liveness.rs  keep-alives and deadlines
+//!                           └─ pace.rs, completion.rs  neither too fast nor too slow
 //! ```
 //!
 //! A [`Conversation`] knows what frames mean: `single.rs` is the one of dialects with one document a
@@ -22,15 +23,18 @@ use metrics::{Counter, counter};
 use self::liveness::Times;
 use super::AdapterOptions;
 use super::access::Opening;
+use super::limits::Limits;
 use crate::clock::Clock;
 use crate::error::Refusal;
 use crate::metrics::{BYTES_RECEIVED, BYTES_SENT, FRAMES_RECEIVED, FRAMES_SENT};
 use crate::outbox::{LineId, Recheck};
 use crate::session::SessionHandle;
 
+mod completion;
 mod frames;
 mod input;
 mod liveness;
+mod pace;
 mod single;
 mod socket;
 mod upgrade;
@@ -39,6 +43,9 @@ mod writer;
 pub(super) use self::frames::{encode_frame, put_frame};
 pub(super) use self::single::Single;
 pub(super) use self::upgrade::{door, turn_away};
+
+/// However little may wait before a token, the frame with the longest token fits.
+const FIRST_FRAME_BYTES_MIN: usize = 64 << 10;
 
 /// A way to speak about one document in binary messages: pure functions.
 pub trait Dialect: Send + Sync + 'static {
@@ -142,6 +149,9 @@ struct SocketContext {
     clock: Clock,
     times: Times,
     frame_bytes_max: usize,
+    /// The same before a document was opened: what may wait then.
+    first_frame_bytes_max: usize,
+    limits: Limits,
     received_bytes: Counter,
     received_frames: Counter,
     sent_bytes: Counter,
@@ -159,6 +169,11 @@ impl SocketContext {
                 close_timeout_ms: options.close_timeout_ms,
             },
             frame_bytes_max: options.frame_bytes_max,
+            first_frame_bytes_max: options
+                .unauthenticated_bytes_max
+                .max(FIRST_FRAME_BYTES_MIN)
+                .min(options.frame_bytes_max),
+            limits: options.limits.clone(),
             received_bytes: counter!(BYTES_RECEIVED),
             received_frames: counter!(FRAMES_RECEIVED),
             sent_bytes: counter!(BYTES_SENT),

@@ -154,6 +154,9 @@ impl<D: Dialect> Conversation for Single<D> {
             Ok(document) => document,
             Err(error) => return Self::refused(opening, error.into()),
         };
+        if !opening.may_join() {
+            return Self::refused(opening, Refusal::too_many_joins());
+        }
         let token = match opening.token.clone() {
             Ok(token) => token,
             Err(denial) => {

@@ -24,9 +24,11 @@ use driftless_proto::engine::CloseReason;
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::completion::Completion;
 use super::frames::control_frame;
 use super::input::Input;
 use super::liveness::{Due, Liveness, Situation};
+use super::pace::Pace;
 use super::writer::FrameWriter;
 use super::{Conversation, Delivered, SocketContext, Work};
 use crate::adapters::Movable;
@@ -76,6 +78,8 @@ pub(super) struct Socket<I: Movable, C> {
     /// The answer to the newest ping; an older one need not be answered (RFC 6455 section 5.5.3).
     pong: Option<Bytes>,
     liveness: Liveness,
+    pace: Pace,
+    completion: Completion,
     situation: Situation,
     /// `None` before it is armed, and on the way between threads.
     timer: Option<Pin<Box<Sleep>>>,
@@ -84,7 +88,7 @@ pub(super) struct Socket<I: Movable, C> {
     /// The peer's close frame has come.
     peer_said_goodbye: bool,
     /// Counts this connection until it is dropped.
-    _connection: Connection,
+    connection: Connection,
 }
 
 impl<I, C> Socket<I, C>
@@ -105,7 +109,7 @@ where
     ) -> Self {
         let now_ms = context.clock.now_ms();
         outbox.set_stream(Some(io.as_raw_fd()));
-        let mut input = Input::new(context.frame_bytes_max);
+        let mut input = Input::new(context.first_frame_bytes_max);
         input.feed(unread);
         let mut writer = FrameWriter::default();
         writer.frames.push_back(unsent);
@@ -117,6 +121,8 @@ where
             writer,
             pong: None,
             liveness: Liveness::new(context.times, now_ms),
+            pace: Pace::new(&context.limits, now_ms),
+            completion: Completion::new(context.limits.frame_timeout_ms),
             situation: Situation {
                 write_blocked: false,
                 read_paused: false,
@@ -125,7 +131,7 @@ where
             armed_ms: u64::MAX,
             phase: Phase::Open,
             peer_said_goodbye: false,
-            _connection: connection,
+            connection,
             context,
         }
     }
@@ -142,6 +148,8 @@ where
             // A stream that cannot be moved is broken: it is closed here, and its sessions with it.
             return;
         };
+        self.connection.authenticated();
+        self.input.allow(self.context.frame_bytes_max);
         self.timer = None;
         self.armed_ms = u64::MAX;
         place(Box::new(move || {
@@ -199,15 +207,16 @@ where
     fn poll_input(&mut self, cx: &mut Context<'_>, now_ms: u64) -> bool {
         if self.outbox.is_overfull() {
             // The peer takes none of its answers: what it says next waits until it has.
-            self.situation.read_paused = true;
+            self.pause_reading();
             return false;
         }
         if self.conversation.is_listening() {
             let delivered = self.input.deliver(&mut self.conversation, cx);
             self.situation.read_paused = matches!(delivered, Delivered::Paused);
             match delivered {
-                Delivered::All => {}
+                Delivered::All => self.completion.look(now_ms, self.input.incomplete()),
                 Delivered::Paused => {
+                    self.pause_reading();
                     self.liveness.heard(now_ms);
                     return false;
                 }
@@ -217,9 +226,15 @@ where
                 }
             }
         }
+        if self.pace.resumes_ms(now_ms).is_some() {
+            self.pause_reading();
+            self.liveness.heard(now_ms);
+            return false;
+        }
         match self.poll_read(cx) {
             Poll::Pending => false,
             Poll::Ready(Ok(bytes @ 1..)) => {
+                self.pace.read(now_ms, bytes);
                 self.liveness.heard(now_ms);
                 self.context.received_bytes.increment(bytes as u64);
                 true
@@ -232,6 +247,11 @@ where
                 false
             }
         }
+    }
+
+    fn pause_reading(&mut self) {
+        self.situation.read_paused = true;
+        self.completion.suspend();
     }
 
     /// Something other than a message came.
@@ -343,7 +363,17 @@ where
                 return true;
             }
         };
-        let due_ms = due_ms.min(self.conversation.deadline_ms().max(now_ms));
+        let mut due_ms = due_ms.min(self.conversation.deadline_ms().max(now_ms));
+        if self.phase == Phase::Open {
+            if self.completion.deadline_ms() <= now_ms {
+                self.refuse_slow();
+                return true;
+            }
+            due_ms = due_ms.min(self.completion.deadline_ms());
+        }
+        if let Some(resumes_ms) = self.pace.resumes_ms(now_ms) {
+            due_ms = due_ms.min(resumes_ms);
+        }
         if due_ms < self.armed_ms {
             self.arm(now_ms, due_ms);
         }
@@ -437,10 +467,9 @@ where
             };
             let read = socket.poll_input(cx, now_ms);
             let wrote = socket.phase != Phase::Over && socket.poll_output(cx, now_ms);
-            socket
-                .context
-                .received_frames
-                .increment(std::mem::take(&mut socket.input.frames));
+            let frames = std::mem::take(&mut socket.input.frames);
+            socket.context.received_frames.increment(frames);
+            socket.pace.heard(now_ms, frames);
             if socket.phase == Phase::Over {
                 return Poll::Ready(Outcome::Over);
             }

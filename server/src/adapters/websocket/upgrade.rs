@@ -42,13 +42,9 @@ where
     let context = SocketContext::new(&edge.options, edge.clock);
     let upgrade = move |request: &Request, framed: Framed<I, Codec>, rest: &str| -> Running {
         let head = request.head();
-        let (connection, outbox, response) = match prepare(&edge, head) {
+        let (mut connection, outbox, response) = match prepare(&edge, head) {
             Ok(prepared) => prepared,
             Err(answer) => return refuse(framed, answer),
-        };
-        let Ok(stream) = switch(framed, response) else {
-            // Only an answer that cannot be encoded comes here: there is nothing to tell the peer.
-            return Box::pin(async {});
         };
         let conversation = C::begin(Opening {
             edge: edge.clone(),
@@ -58,6 +54,16 @@ where
             rest: rest.to_owned(),
             token: credentials::token(head),
         });
+        // Whose token came with the request and was judged at once does not wait.
+        if conversation.home().is_none()
+            && let Err(too_many) = connection.wait()
+        {
+            return refuse(framed, too_many.into());
+        }
+        let Ok(stream) = switch(framed, response) else {
+            // Only an answer that cannot be encoded comes here: there is nothing to tell the peer.
+            return Box::pin(async {});
+        };
         let Stream { io, unsent, unread } = stream;
         let context = context.clone();
         let socket = Socket::<I, C>::new(
@@ -195,6 +201,14 @@ impl From<TooMany> for Answer {
             TooMany::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
             TooMany::Total => (StatusCode::SERVICE_UNAVAILABLE, "connections_max"),
             TooMany::FromAddress => (StatusCode::TOO_MANY_REQUESTS, "connections_per_address_max"),
+            TooMany::Unauthenticated => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unauthenticated_connections_max",
+            ),
+            TooMany::UnauthenticatedFromAddress => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "unauthenticated_connections_per_address_max",
+            ),
         };
         let mut answer = Self::new(status, reason, too_many.to_string());
         answer

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::Context;
 
 use bytes::BytesMut;
+use driftless_proto::engine::CloseReason;
 
 use super::{Phase, Socket};
 use crate::adapters::Movable;
@@ -40,6 +41,15 @@ where
         self.writer
             .frames
             .push_back(close_frame(close_code, &refusal.text));
+    }
+
+    /// A message did not come to its end.
+    pub(super) fn refuse_slow(&mut self) {
+        metrics::refused("frame_timeout");
+        self.refuse(&Refusal {
+            text: "a message came too slowly (setting frame_timeout_ms)".into(),
+            ..CloseReason::TimedOut.into()
+        });
     }
 
     pub(super) fn begin_closing(&mut self, by: &'static str, code: Option<u16>) {

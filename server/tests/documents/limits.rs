@@ -1,0 +1,78 @@
+//! How many sessions a document and an identity may have.
+
+use bytes::Bytes;
+use driftless::actors::{DocumentOptions, Registry};
+use driftless::outbox::{Line, Outbox};
+use driftless::session::{AttachError, AttachRequest, Documents, Encoding, Holder, SessionHandle};
+use driftless::store::Origin;
+use driftless_proto::engine::{Access, Acks, Rights};
+
+use crate::house::{House, in_system, name, options};
+
+fn attach(
+    registry: &Registry,
+    document: &str,
+    subject: Option<&str>,
+) -> Result<Box<dyn SessionHandle>, AttachError> {
+    registry.attach(AttachRequest {
+        document: name(document),
+        encoding: Encoding {
+            write: |_, _, _| {},
+            address: Bytes::new(),
+        },
+        line: Line {
+            outbox: Outbox::new(1 << 10),
+            id: 0,
+        },
+        origin: Origin::default(),
+        holder: Holder {
+            subject: subject.map(Into::into),
+            ..Holder::default()
+        },
+        access: Access {
+            rights: Rights::Write,
+            acks: Acks::Probes,
+        },
+    })
+}
+
+#[test]
+fn a_full_document_takes_the_next_once_one_has_left() {
+    in_system(async {
+        let house = House::open(DocumentOptions {
+            sessions_per_document_max: 2,
+            ..options()
+        })
+        .await;
+        let join = |document| attach(&house.registry, document, None);
+        let first = join("a").unwrap();
+        let second = join("a").unwrap();
+        assert_eq!(join("a").err(), Some(AttachError::DocumentFull));
+        let other = join("b").unwrap();
+        first.detach(true);
+        let third = join("a").unwrap();
+        drop((second, third, other));
+    });
+}
+
+#[test]
+fn an_identity_has_its_sessions_over_all_documents_and_anonymous_ones_are_nobodys() {
+    in_system(async {
+        let house = House::open(DocumentOptions {
+            sessions_per_identity_max: 2,
+            ..options()
+        })
+        .await;
+        let join = |document, subject| attach(&house.registry, document, subject);
+        let first = join("a", Some("ada")).unwrap();
+        let second = join("b", Some("ada")).unwrap();
+        let refused = join("c", Some("ada")).err();
+        assert_eq!(refused, Some(AttachError::IdentityFull));
+        assert_eq!(house.registry.session_count(&name("c")), None);
+        let anonymous: Vec<_> = (0..5).map(|_| join("c", None).unwrap()).collect();
+        let ben = join("c", Some("ben")).unwrap();
+        drop(second);
+        let third = join("c", Some("ada")).unwrap();
+        drop((first, third, ben, anonymous));
+    });
+}
