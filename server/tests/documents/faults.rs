@@ -102,7 +102,7 @@ fn sockets_on_a_stuck_thread_are_cut_and_find_their_documents_again() {
             let _ = socket.read_to_end(&mut rest).await;
         }
         for document in ["stuck", "other"] {
-            join_by_socket(door.address(), document).await;
+            let _socket = join_by_socket(door.address(), document).await;
             assert_eq!(house.registry.session_count(&name(document)), Some(1));
         }
         assert_eq!(house.registry.abandoned_threads(), 1);
