@@ -72,6 +72,9 @@ pub(crate) enum Scenario {
     Acks(Acks),
     /// Everyone in one room moves a cursor
     Cursors(Cursors),
+    /// Everything that a peer without manners or without a token can do, at once: run it beside another
+    /// scenario, whose figures then tell how everybody else fares.
+    Flood(Flood),
     /// Installs other servers and compares them with this one: writes docs/benchmarks.md.
     Peers(Peers),
     /// A relay without CRDT, checks and storage, for this generator's clients: what bounds a server.
@@ -338,6 +341,33 @@ pub(crate) struct Cursors {
     /// Seconds to wait for the last moves to be seen.
     #[arg(long, default_value_t = 10.0)]
     pub(crate) patience: f64,
+}
+
+/// Floods of sockets, slow requests, joins and cursors.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Flood {
+    /// Where sockets are opened that show no token; by default `/hocuspocus` of the server in --url.
+    #[arg(long, value_name = "URL")]
+    pub(crate) strangers: Option<String>,
+    /// Sockets that show no token and say nothing; each is opened again when the server ends it.
+    #[arg(long, default_value_t = 5_000)]
+    pub(crate) silent: usize,
+    /// Sockets that send one byte a second: half of them a request, half a message of 1 MiB.
+    #[arg(long, default_value_t = 500)]
+    pub(crate) dripping: usize,
+    /// Joins per second of documents that do not exist; every second one shows a false token.
+    #[arg(long, default_value_t = 500)]
+    pub(crate) joins: usize,
+    /// Moves of cursors per second, by clients with the token in --url, in the rooms PREFIX-0 and so
+    /// on: with the --room-prefix of the other scenario they are its rooms.
+    #[arg(long, default_value_t = 5_000)]
+    pub(crate) moves: usize,
+    /// Rooms in which cursors move, with one such client each.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) rooms: usize,
+    /// How long it lasts.
+    #[arg(long, default_value_t = 30.0)]
+    pub(crate) seconds: f64,
 }
 
 /// Durable acks.

@@ -26,7 +26,7 @@ use crate::bench::RunError;
 use crate::cli::{Cli, Scenario};
 use crate::report::Report;
 use crate::scenarios::{
-    acks, cluster, cursors, documents, fanout, faults, idle, kill9, load, storm,
+    acks, cluster, cursors, documents, fanout, faults, flood, idle, kill9, load, storm,
 };
 
 fn main() -> ExitCode {
@@ -59,6 +59,7 @@ fn run(cli: &Cli) -> Result<Option<Report>, RunError> {
         Scenario::Documents(settings) => documents::run(&cli.common, settings),
         Scenario::Load(settings) => load::run(&cli.common, settings),
         Scenario::Storm(settings) => storm::run(&cli.common, settings),
+        Scenario::Flood(settings) => flood::run(&cli.common, settings),
         Scenario::Kill9(settings) => kill9::run(&cli.common, settings),
         Scenario::Acks(settings) => acks::run(&cli.common, settings),
         Scenario::Cursors(settings) => cursors::run(&cli.common, settings),

@@ -276,7 +276,7 @@ impl Connection {
     fn join(&mut self) -> Result<(), Ended> {
         self.phase = Phase::Open;
         if let Some(envelope) = &self.envelope {
-            let introduction = envelope.introduction();
+            let introduction = envelope.introduction("");
             self.write_bytes(&introduction)?;
         }
         let mut frame = Vec::new();

@@ -6,8 +6,10 @@
 use super::lib0::{Reader, push_bytes};
 use super::websocket::{BINARY, push_frame, read_client_frame};
 
-/// Type 2 (auth), sub-type 0 (token), the empty token, and the version of a provider.
-const INTRODUCTION: &[u8] = b"\x02\x00\x00\x054.7.0";
+/// Type 2 (auth), sub-type 0 (token).
+const TOKEN: &[u8] = b"\x02\x00";
+/// The version of a provider.
+const VERSION: &[u8] = b"4.7.0";
 
 /// The name in front of every message of a client.
 #[derive(Debug, Clone)]
@@ -21,9 +23,12 @@ impl Envelope {
     }
 
     /// The frame that a client sends before any other.
-    pub(crate) fn introduction(&self) -> Vec<u8> {
+    pub(crate) fn introduction(&self, token: &str) -> Vec<u8> {
+        let mut message = [&self.0, TOKEN].concat();
+        push_bytes(&mut message, token.as_bytes());
+        push_bytes(&mut message, VERSION);
         let mut frame = Vec::new();
-        push_frame(&mut frame, BINARY, &[&self.0, INTRODUCTION].concat());
+        push_frame(&mut frame, BINARY, &message);
         frame
     }
 

@@ -94,6 +94,9 @@ impl Swarm {
     ) -> std::io::Result<ClientId> {
         let id = self.clients.len();
         let mut stream = TcpStream::connect(address)?;
+        // As browsers and `ws` do. Without it an edit waits for the acknowledgement of the one before,
+        // which a server that answers puts off until its answer.
+        stream.set_nodelay(true)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll
             .registry()

@@ -6,6 +6,7 @@ pub(crate) mod cursors;
 pub(crate) mod documents;
 pub(crate) mod fanout;
 pub(crate) mod faults;
+pub(crate) mod flood;
 pub(crate) mod idle;
 pub(crate) mod kill9;
 pub(crate) mod load;

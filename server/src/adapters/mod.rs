@@ -148,6 +148,9 @@ trait Movable: AsyncRead + AsyncWrite + AsRawFd + Send + Unpin + Sized + 'static
 
     /// Puts it on this thread's event loop.
     fn arrive(moving: Self::Moving) -> io::Result<Self>;
+
+    /// Has the kernel acknowledge now what was read, and not along with an answer to come.
+    fn acknowledge(&self);
 }
 
 impl Movable for TcpStream {
@@ -160,6 +163,12 @@ impl Movable for TcpStream {
 
     fn arrive(moving: Self::Moving) -> io::Result<Self> {
         Self::from_std(moving)
+    }
+
+    fn acknowledge(&self) {
+        // Only a wish, and only Linux knows it.
+        #[cfg(target_os = "linux")]
+        let _ = self.set_quickack(true);
     }
 }
 

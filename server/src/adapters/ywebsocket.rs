@@ -21,6 +21,7 @@ pub(super) struct YWebSocket;
 
 impl Dialect for YWebSocket {
     const NAME: &'static str = "y-websocket";
+    const ANSWERS_WRITES: bool = false;
 
     type Messages = ywebsocket::Messages;
 

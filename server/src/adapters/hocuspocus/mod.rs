@@ -157,6 +157,7 @@ impl Hocuspocus {
 
 impl Conversation for Hocuspocus {
     const NAME: &'static str = "hocuspocus";
+    const ANSWERS_WRITES: bool = true;
 
     fn begin(opening: Opening) -> Self {
         let edge = &opening.edge;

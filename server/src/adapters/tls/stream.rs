@@ -284,6 +284,10 @@ impl Movable for TlsStream {
         let socket = TcpStream::from_std(socket)?;
         Ok(Self { socket, session })
     }
+
+    fn acknowledge(&self) {
+        self.socket.acknowledge();
+    }
 }
 
 /// What came before the handshake was done.

@@ -52,6 +52,9 @@ pub trait Dialect: Send + Sync + 'static {
     /// Its name in logs and audit.
     const NAME: &'static str;
 
+    /// See [`Conversation::ANSWERS_WRITES`].
+    const ANSWERS_WRITES: bool;
+
     /// The messages of one frame.
     type Messages: Iterator<Item = Result<Message, DecodeError>> + Send + Unpin + 'static;
 
@@ -101,6 +104,12 @@ pub(super) enum Work {
 pub(super) trait Conversation: Send + Unpin + Sized + 'static {
     /// Its name in logs and audit.
     const NAME: &'static str;
+
+    /// Whether peers hear of each write, once it is stored. A peer that gathers small writes (Nagle's
+    /// algorithm, which browsers switch off and other clients may not) sends its next one when the
+    /// one before is acknowledged, and kernels like to acknowledge along with an answer: each write
+    /// would wait for the commit of the one before.
+    const ANSWERS_WRITES: bool;
 
     /// Begins; whatever is wrong is told by [`Self::work`].
     fn begin(opening: Opening) -> Self;

@@ -148,6 +148,7 @@ impl<D: Dialect> Single<D> {
 
 impl<D: Dialect> Conversation for Single<D> {
     const NAME: &'static str = D::NAME;
+    const ANSWERS_WRITES: bool = D::ANSWERS_WRITES;
 
     fn begin(opening: Opening) -> Self {
         let document = match D::document(&opening.rest) {

@@ -276,10 +276,13 @@ where
         };
         SCRATCH.with_borrow_mut(|scratch| {
             let mut read = ReadBuf::new(scratch);
-            ready!(Pin::new(io).poll_read(cx, &mut read))?;
+            ready!(Pin::new(&mut *io).poll_read(cx, &mut read))?;
             // When nobody wants the bytes they are read to let the peer finish.
             if self.conversation.is_listening() {
                 self.input.feed(read.filled());
+            }
+            if C::ANSWERS_WRITES && !read.filled().is_empty() {
+                io.acknowledge();
             }
             Poll::Ready(Ok(read.filled().len()))
         })

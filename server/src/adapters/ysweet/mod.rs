@@ -42,6 +42,7 @@ pub(super) struct YSweet;
 
 impl Dialect for YSweet {
     const NAME: &'static str = NAME;
+    const ANSWERS_WRITES: bool = true;
 
     type Messages = ywebsocket::Messages;
 
