@@ -80,6 +80,7 @@ pub(super) struct Inner {
     next_session: AtomicU64,
     seats: Arc<Seats>,
     closing: AtomicBool,
+    /// Looks after the documents until [`Registry::stop`].
     supervisor: Mutex<Option<Addr<Supervisor>>>,
     /// Ends by itself once the registry is gone, and before that with [`Registry::stop`].
     poller: Mutex<Option<JoinHandle<()>>>,
@@ -198,10 +199,17 @@ impl Registry {
 
     /// Stops the document threads.
     pub fn stop(&self) {
+        // Actors go with their threads: nobody is to replace them.
+        lock(&self.0.supervisor).take();
         if let Some(poller) = lock(&self.0.poller).take() {
             poller.abort();
         }
         self.0.placement.stop();
+    }
+
+    /// Whether [`Self::stop`] was called.
+    pub(super) fn is_stopped(&self) -> bool {
+        lock(&self.0.supervisor).is_none()
     }
 
     /// Asks a document's actor, again if the actor is replaced before it answers.

@@ -33,6 +33,9 @@ impl Supervisor {
         let Some(registry) = self.registry.upgrade() else {
             return;
         };
+        if registry.is_stopped() {
+            return;
+        }
         let cells: Vec<_> = lock(&registry.inner().cells).values().cloned().collect();
         let now_ms = registry.inner().shared.clock.now_ms();
         replace_stuck(&registry, &cells, now_ms);

@@ -58,6 +58,20 @@ impl Binary {
         assert!(sent.unwrap().success());
     }
 
+    /// Stops it in good order; all that it has written behind the address.
+    pub(crate) fn stop(mut self) -> Vec<String> {
+        self.signal("-TERM");
+        assert!(self.child.wait().unwrap().success());
+        // Its end of the pipe is closed: the rest is read in a moment.
+        for _ in 0..100 {
+            if Arc::strong_count(&self.lines) == 1 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        self.lines()
+    }
+
     /// What it has written behind the address so far.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()

@@ -199,4 +199,8 @@ async fn editors_keep_syncing_beside_every_flood() {
     ] {
         assert!(metrics.contains(&counted), "{counted} is not in {metrics}");
     }
+    // Actors end with their threads; that is no fault to be mended or told.
+    let told = binary.stop();
+    let fault = told.iter().find(|line| line.contains(" ERROR "));
+    assert_eq!(fault, None);
 }
