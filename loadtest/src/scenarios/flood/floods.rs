@@ -205,3 +205,58 @@ fn retain_live(
     sockets.retain_mut(|socket| act(socket).is_ok());
     counts.ended += (before - sockets.len()) as u64;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::cli::Dialect;
+
+    /// A server that upgrades `accepted` sockets, refuses the others, and keeps or ends all.
+    fn serve(accepted: usize, keeps: bool) -> Target {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}/hocuspocus", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            let mut kept = Vec::new();
+            for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
+                let mut stream = stream;
+                let _ = stream.read(&mut [0; 4096]);
+                let answer: &[u8] = match number < accepted {
+                    true => b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+                    false => b"HTTP/1.1 429 Too Many Requests\r\n\r\n",
+                };
+                let _ = stream.write_all(answer);
+                if keeps {
+                    kept.push(stream);
+                }
+            }
+        });
+        Target::parse(&url, Dialect::Hocuspocus).unwrap()
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(400)
+    }
+
+    #[test]
+    fn silent_sockets_are_opened_once_and_those_refused_are_counted() {
+        let counts = keep_silent(&serve(2, true), 3, soon());
+        assert_eq!((counts.done, counts.ended), (2, 0));
+        assert!(counts.refused > 0);
+    }
+
+    #[test]
+    fn what_the_server_ends_is_opened_again() {
+        let counts = keep_silent(&serve(usize::MAX, false), 1, soon());
+        assert!(counts.done > 1 && counts.ended > 0, "{counts:?}");
+    }
+
+    #[test]
+    fn joins_keep_their_pace() {
+        let server = serve(usize::MAX, true);
+        let counts = join(&server, &server, 20, soon());
+        assert!((1..=8).contains(&counts.done), "{counts:?}");
+    }
+}
