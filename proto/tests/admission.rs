@@ -6,7 +6,7 @@ mod support;
 
 use bytes::Bytes;
 use driftless_proto::admission::{
-    Admitted, Known, Limits, StateVector, admit, chunks, difference, known_of, merge,
+    Admitted, Known, Limits, StateVector, admit, chunks, difference, known_of, merge, preview,
 };
 use support::edits::view;
 use support::history::{History, Peer, apply, doc, hear, history, state};
@@ -36,7 +36,11 @@ impl Server {
 
     /// Admits and applies; whether there was a gap.
     fn take(&mut self, update: &Bytes) -> bool {
+        let before = format!("{:?}", self.known);
+        let seen = preview(update, &mut self.known, None, &LIMITS).expect("honest updates");
+        assert_eq!(format!("{:?}", self.known), before, "only looked at");
         let admission = admit(update, &mut self.known, None, &LIMITS).expect("honest updates");
+        assert_eq!(format!("{seen:?}"), format!("{admission:?}"));
         if let Some(admitted) = admission.admitted {
             apply(&self.doc, &admitted.update);
             self.log.push(admitted);

@@ -65,8 +65,6 @@ pub enum Taken {
     Frames,
     /// All frames before this were taken; the document has ended this session.
     Ended(LineId, CloseReason),
-    /// These sessions have to show again that they may be here.
-    Recheck(BTreeMap<LineId, Recheck>),
     /// Nothing is left to write, and the documents of these sessions asked to be told.
     Drained(Vec<LineId>),
     /// All frames were taken; close for this reason.
@@ -108,6 +106,8 @@ pub struct Outbox {
     has_rest: AtomicBool,
     /// More answers wait than a peer may leave untaken; looked at before every read, so without a lock.
     is_overfull: AtomicBool,
+    /// Sessions have to show again that they may be here; looked at like that, too.
+    has_rechecks: AtomicBool,
     queue: Mutex<Queue>,
 }
 
@@ -129,6 +129,8 @@ struct Queue {
     close: Option<CloseReason>,
     gone: bool,
     waker: Option<Waker>,
+    /// The same while the peer takes nothing: what is pushed does not wake the task then.
+    blocked_waker: Option<Waker>,
     /// The stream below, while it is surely open.
     stream: Option<RawFd>,
     /// The thread that may write to the stream directly: the task's own.
@@ -150,6 +152,7 @@ impl Outbox {
             is_severed: AtomicBool::new(false),
             has_rest: AtomicBool::new(false),
             is_overfull: AtomicBool::new(false),
+            has_rechecks: AtomicBool::new(false),
             queue: Mutex::default(),
         })
     }
@@ -233,14 +236,29 @@ impl Outbox {
         wake(queue);
     }
 
-    /// Has a session show again that it may be here.
+    /// Has a session show again that it may be here, whatever waits to be written to its peer.
     pub fn recheck(&self, line: LineId, what: Recheck) {
         let mut queue = self.lock();
-        if !queue.gone {
-            let wanted = queue.rechecks.entry(line).or_insert(what);
-            *wanted = what.max(*wanted);
+        if queue.gone {
+            return;
         }
+        let wanted = queue.rechecks.entry(line).or_insert(what);
+        *wanted = what.max(*wanted);
+        self.has_rechecks.store(true, Ordering::Release);
+        let blocked = queue.blocked_waker.take();
         wake(queue);
+        if let Some(waker) = blocked {
+            waker.wake();
+        }
+    }
+
+    /// For the socket's task, before anything else: the sessions that have to show again that they
+    /// may be here.
+    pub fn take_rechecks(&self) -> BTreeMap<LineId, Recheck> {
+        if !self.has_rechecks.swap(false, Ordering::AcqRel) {
+            return BTreeMap::new();
+        }
+        std::mem::take(&mut self.lock().rechecks)
     }
 
     /// Ends the connection after what is queued was written. The first reason stays.
@@ -283,6 +301,17 @@ impl Outbox {
     /// to take more, nobody else may write.
     pub fn unpark(&self) {
         self.lock().is_parked = false;
+    }
+
+    /// The same, when the peer takes nothing: the task comes back when it does, or for a recheck.
+    pub fn block(&self, cx: &mut Context<'_>) {
+        let mut queue = self.lock();
+        queue.is_parked = false;
+        queue.blocked_waker = Some(cx.waker().clone());
+        if !queue.rechecks.is_empty() {
+            // It came since the task looked.
+            cx.waker().wake_by_ref();
+        }
     }
 
     /// For the socket's task, before it writes anything: the rest of a frame that has begun.
@@ -328,9 +357,6 @@ impl Outbox {
         if let Some((line, reason)) = queue.ended.pop_front() {
             return Poll::Ready(Taken::Ended(line, reason));
         }
-        if !queue.rechecks.is_empty() {
-            return Poll::Ready(Taken::Recheck(std::mem::take(&mut queue.rechecks)));
-        }
         if !queue.wants_drained.is_empty() {
             return Poll::Ready(Taken::Drained(std::mem::take(&mut queue.wants_drained)));
         }
@@ -345,6 +371,11 @@ impl Outbox {
             queue.waker = Some(cx.waker().clone());
         }
         queue.is_parked = true;
+        queue.blocked_waker = None;
+        if !queue.rechecks.is_empty() {
+            // It came since the task looked.
+            cx.waker().wake_by_ref();
+        }
         Poll::Pending
     }
 

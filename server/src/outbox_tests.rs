@@ -291,12 +291,28 @@ fn a_session_is_looked_at_once_and_as_much_as_anybody_wants() {
     outbox.recheck(7, Recheck::Grant);
     outbox.recheck(7, Recheck::Restrictions);
     outbox.recheck(3, Recheck::Restrictions);
-    let mut cx = Context::from_waker(Waker::noop());
-    let mut frames = VecDeque::new();
     let wanted = [(3, Recheck::Restrictions), (7, Recheck::Grant)];
-    let taken = outbox.poll_take(&mut cx, &mut frames);
-    assert_eq!(taken, Poll::Ready(Taken::Recheck(wanted.into())));
-    assert!(outbox.poll_take(&mut cx, &mut frames).is_pending());
+    assert_eq!(outbox.take_rechecks(), wanted.into());
+    assert_eq!(outbox.take_rechecks(), BTreeMap::new());
+}
+
+#[test]
+fn a_recheck_wakes_the_task_whether_its_peer_reads_or_not() {
+    let (ours, _theirs) = streams();
+    let (outbox, socket) = parked(100, &ours);
+    outbox.recheck(0, Recheck::Restrictions);
+    assert_eq!(socket.wakes(), 1);
+    assert_eq!(outbox.take_rechecks().len(), 1);
+
+    let waker = Waker::from(socket.woken.clone());
+    outbox.block(&mut Context::from_waker(&waker));
+    assert_eq!(outbox.push(frame(1)), PushResult::Queued);
+    outbox.flush(0);
+    assert_eq!(socket.wakes(), 1, "frames wait for the peer");
+    outbox.recheck(0, Recheck::Restrictions);
+    assert_eq!(socket.wakes(), 2);
+    outbox.block(&mut Context::from_waker(&waker));
+    assert_eq!(socket.wakes(), 3, "it came before the task was blocked");
 }
 
 #[test]
@@ -334,13 +350,9 @@ fn sessions_end_one_by_one_behind_what_was_queued() {
     line(3).want_drained();
     line(5).want_drained();
     line(3).want_drained();
-    line(3).recheck(Recheck::Grant);
-    line(3).recheck(Recheck::Restrictions);
     assert_eq!(socket.take(&outbox), Poll::Ready(Taken::Frames));
     let ended = Taken::Ended(7, CloseReason::Deleted);
     assert_eq!(socket.take(&outbox), Poll::Ready(ended));
-    let rechecks = [(3, Recheck::Grant)].into();
-    assert_eq!(socket.take(&outbox), Poll::Ready(Taken::Recheck(rechecks)));
     let drained = Taken::Drained(vec![3, 5]);
     assert_eq!(socket.take(&outbox), Poll::Ready(drained));
     assert_eq!(socket.take(&outbox), Poll::Pending);

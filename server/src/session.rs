@@ -3,6 +3,7 @@
 //! A door translates bytes into [`Message`]s and gives each peer an [`Outbox`]; what a message does
 //! to a document is decided behind [`Documents`].
 
+use std::hash::{Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -44,6 +45,15 @@ impl Encoding {
 impl PartialEq for Encoding {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::fn_addr_eq(self.write, other.write) && self.address == other.address
+    }
+}
+
+impl Eq for Encoding {}
+
+impl Hash for Encoding {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Of two dialects few sessions have the same address.
+        self.address.hash(state);
     }
 }
 

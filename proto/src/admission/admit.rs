@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::join::JOINABLE_MIN;
 use super::order::{Run, Walk};
-use super::places::Places;
+use super::places::{Mark, Places};
 use super::scan::{Scan, scan};
 use super::structs::{Id, Struct};
 use super::write::{EncodedRun, write};
@@ -78,6 +78,54 @@ pub fn admit(
     tombstone: Option<&StateVector>,
     limits: &Limits,
 ) -> Result<Admission, Refusal> {
+    let judged = judge(update, known, tombstone, limits)?;
+    if let Some(admitted) = &judged.admission.admitted {
+        for advance in &admitted.advances {
+            known.vector.raise_to(advance.client, advance.to);
+        }
+        known.deleted.merge(&admitted.deletes);
+    }
+    Ok(judged.admission)
+}
+
+/// What [`admit`] would say; `known` is the same afterwards.
+///
+/// # Errors
+/// Those of [`admit`].
+pub fn preview(
+    update: &Bytes,
+    known: &mut Known,
+    tombstone: Option<&StateVector>,
+    limits: &Limits,
+) -> Result<Admission, Refusal> {
+    let judged = judge(update, known, tombstone, limits)?;
+    judged.take_back(known);
+    Ok(judged.admission)
+}
+
+/// An update that was judged; its places are noted and nothing else.
+struct Judged {
+    admission: Admission,
+    before: Mark,
+    /// The clients with sections in the update.
+    clients: Vec<ClientId>,
+}
+
+impl Judged {
+    fn take_back(&self, known: &mut Known) {
+        let Known { vector, places, .. } = known;
+        let held = |client: &ClientId| (*client, vector.get(*client));
+        places.rollback(self.before, self.clients.iter().map(held));
+    }
+}
+
+/// Judges an update; an error changes nothing.
+fn judge(
+    update: &Bytes,
+    known: &mut Known,
+    tombstone: Option<&StateVector>,
+    limits: &Limits,
+) -> Result<Judged, Refusal> {
     if update.len() > limits.update_bytes_max {
         return Err(Refusal::TooLarge {
             bytes: update.len(),
@@ -93,14 +141,19 @@ pub fn admit(
     if let Some(tombstone) = tombstone {
         check_epoch(&update, &parts, tombstone)?;
     }
-    let mark = known.places.mark();
-    let admission = admit_parts(&update, &parts, known, limits);
-    if admission.is_err() {
-        let Known { vector, places, .. } = known;
-        let clients = parts.sections.iter().map(|section| section.client);
-        places.rollback(mark, clients.map(|client| (client, vector.get(client))));
+    let mut judged = Judged {
+        admission: Admission::default(),
+        before: known.places.mark(),
+        clients: parts.sections.iter().map(|it| it.client).collect(),
+    };
+    match admit_parts(&update, &parts, known, limits) {
+        Ok(admission) => judged.admission = admission,
+        Err(refusal) => {
+            judged.take_back(known);
+            return Err(refusal);
+        }
     }
-    admission
+    Ok(judged)
 }
 
 /// Refuses an update with structs or deletes of a deleted epoch.
@@ -119,7 +172,7 @@ fn check_epoch(update: &[u8], parts: &Scan, tombstone: &StateVector) -> Result<(
     }
 }
 
-/// Walks, judges and collects; on an error only `known.places` has changed.
+/// Walks, judges and collects; only `known.places` is changed.
 fn admit_parts(
     update: &Bytes,
     parts: &Scan,
@@ -182,10 +235,6 @@ fn admit_parts(
         };
         write(update, &runs, &deletes.new, may_join)?
     };
-    for advance in &advances {
-        vector.raise_to(advance.client, advance.to);
-    }
-    deleted.merge(&deletes.new);
     Ok(Admission {
         admitted: Some(Admitted {
             update: bytes,

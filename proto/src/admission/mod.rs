@@ -41,7 +41,7 @@ mod tests;
 mod vector;
 mod write;
 
-pub use admit::{Admission, Admitted, Advance, Gap, Limits, admit};
+pub use admit::{Admission, Admitted, Advance, Gap, Limits, admit, preview};
 pub use chunk::{chunks, difference};
 pub use deletes::DeleteSet;
 pub use known::{Known, known_of};

@@ -100,9 +100,11 @@ impl Places {
         mark: Mark,
         clients: impl Iterator<Item = (ClientId, Clock)>,
     ) {
-        self.depths.truncate(mark.depths);
-        self.roots
-            .retain(|_, index| (*index as usize) < mark.depths);
+        if self.depths.len() > mark.depths {
+            self.depths.truncate(mark.depths);
+            self.roots
+                .retain(|_, index| (*index as usize) < mark.depths);
+        }
         for (client, from) in clients {
             if let Some(places) = self.clients.get_mut(&client) {
                 let keep = places.runs.partition_point(|&(clock, _)| clock < from);

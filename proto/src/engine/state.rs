@@ -110,13 +110,12 @@ impl State {
     }
 
     /// Whether an update brings anything, without taking it in.
-    pub(super) fn preview(&self, update: &Bytes, limits: &Limits) -> Result<Admission, Refusal> {
-        admission::admit(
-            update,
-            &mut self.known.clone(),
-            self.tombstone.as_ref(),
-            limits,
-        )
+    pub(super) fn preview(
+        &mut self,
+        update: &Bytes,
+        limits: &Limits,
+    ) -> Result<Admission, Refusal> {
+        admission::preview(update, &mut self.known, self.tombstone.as_ref(), limits)
     }
 
     /// Applies admitted parts, in order, in one transaction; returns them as one update.

@@ -268,7 +268,7 @@ impl Replica {
     }
 
     /// Whether an update brings structs that broke the document before.
-    fn is_banned(&self, update: &Bytes) -> bool {
+    fn is_banned(&mut self, update: &Bytes) -> bool {
         if self.banned.is_empty() {
             return false;
         }

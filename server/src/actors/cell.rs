@@ -54,8 +54,6 @@ pub(super) struct DocumentCell {
     pub(super) touched_ms: AtomicU64,
     /// About how much memory the replica takes.
     pub(super) size_bytes: AtomicU64,
-    /// The highest version committed, for the current generation.
-    committed_version: AtomicU64,
     /// A commit is news for the actor; otherwise it hears of it in its next turn.
     awaits_commit: AtomicBool,
     /// An append of this generation was refused by the store: its epoch has ended.
@@ -117,7 +115,6 @@ impl DocumentCell {
             busy_since_ms: AtomicU64::new(0),
             touched_ms: AtomicU64::new(now_ms),
             size_bytes: AtomicU64::new(0),
-            committed_version: AtomicU64::new(0),
             awaits_commit: AtomicBool::new(true),
             refused_generation: AtomicU64::new(0),
             lost_generation: AtomicU64::new(0),
@@ -177,7 +174,6 @@ impl DocumentCell {
     pub(super) fn next_generation(&self) -> u64 {
         let mut actor = lock(&self.actor);
         *actor = None;
-        self.committed_version.store(0, Ordering::Release);
         self.busy_since_ms.store(0, Ordering::Release);
         self.actor_since_ms.store(0, Ordering::Release);
         self.generation.fetch_add(1, Ordering::AcqRel) + 1
@@ -217,6 +213,17 @@ impl DocumentCell {
             .collect()
     }
 
+    /// The sessions that have left the table, and of which the actor has not heard it.
+    pub(super) fn leaving(&self) -> Vec<(SessionId, Arc<Slot>)> {
+        let mut leaving = Vec::new();
+        self.inbox.look(|item| {
+            if let Item::Detach(session, _, slot) = item {
+                leaving.push((*session, slot.clone()));
+            }
+        });
+        leaving
+    }
+
     pub(super) fn session_count(&self) -> usize {
         lock(&self.sessions).slots.len()
     }
@@ -235,18 +242,19 @@ impl DocumentCell {
         if table.slots.len() >= sessions_max {
             return Added::Full;
         }
-        table.slots.insert(session, slot);
+        table.slots.insert(session, slot.clone());
         self.placement.add(self.thread);
-        self.inbox.push_own(Item::Attach(session));
+        self.inbox.push_own(Item::Attach(session, slot));
         drop(table);
         self.wake();
         Added::Here
     }
 
     pub(super) fn remove_session(&self, session: SessionId, clean: bool) {
-        if lock(&self.sessions).slots.remove(&session).is_some() {
+        let removed = lock(&self.sessions).slots.remove(&session);
+        if let Some(slot) = removed {
             self.placement.subtract(self.thread, 1);
-            self.inbox.push_own(Item::Detach(session, clean));
+            self.inbox.push_own(Item::Detach(session, clean, slot));
             self.wake();
         }
     }
@@ -262,6 +270,9 @@ impl DocumentCell {
 
     /// Ends a session, behind what it sent before.
     pub(super) fn end_session(&self, session: SessionId, reason: CloseReason) {
+        if let Some(slot) = self.slot(session) {
+            slot.note_ending(reason);
+        }
         self.inbox.push_own(Item::End(session, reason));
         self.wake();
     }
@@ -294,24 +305,16 @@ impl DocumentCell {
         table.slots.drain().map(|(_, slot)| slot).collect()
     }
 
-    /// Notes a commit of the current generation.
-    pub(super) fn note_committed(self: &Arc<Self>, generation: u64, version: u64) {
-        if self.generation() == generation {
-            // In one order with the actor's: either it sees this version, or this its wish.
-            self.committed_version.fetch_max(version, Ordering::SeqCst);
-            if self.awaits_commit.load(Ordering::SeqCst) {
-                wake_soon(self);
-            }
+    /// A commit is news for the actor of this generation, if it waits for one.
+    pub(super) fn wake_for_commit(self: &Arc<Self>, generation: u64) {
+        if self.generation() == generation && self.awaits_commit.load(Ordering::SeqCst) {
+            wake_soon(self);
         }
     }
 
-    /// For the actor, at the end of a turn in which it knew of commits up to `known_version`: whether
-    /// it has to be woken by the next one.
-    pub(super) fn await_commit(&self, awaits: bool, known_version: u64) {
+    /// Whether the actor is woken by the next commit.
+    pub(super) fn set_awaits_commit(&self, awaits: bool) {
         self.awaits_commit.store(awaits, Ordering::SeqCst);
-        if awaits && self.committed_version() > known_version {
-            self.wake();
-        }
     }
 
     /// Notes that the store refused an append of the current generation.
@@ -398,10 +401,6 @@ impl DocumentCell {
             // finds its generation outdated.
             self.generation.fetch_add(1, Ordering::AcqRel);
         }
-    }
-
-    pub(super) fn committed_version(&self) -> u64 {
-        self.committed_version.load(Ordering::SeqCst)
     }
 }
 

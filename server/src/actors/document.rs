@@ -119,7 +119,7 @@ impl DocumentActor {
             registry.remove(&self.cell);
         }
         for slot in self.cell.close() {
-            slot.line.end(reason);
+            slot.end(reason);
         }
     }
 

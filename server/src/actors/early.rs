@@ -4,7 +4,7 @@
 //! Building the replica of a large document takes longer than everything else between a cold start
 //! and its first reader.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -66,20 +66,21 @@ fn encode(stored: &LoadedDocument, encoding: &Encoding) -> Bytes {
 
 /// Sessions that wait to be attached and whose first question says that they have nothing.
 fn newcomers(cell: &DocumentCell) -> Vec<(SessionId, Arc<Slot>)> {
-    let mut arriving = HashSet::new();
+    let mut arriving = HashMap::new();
     let mut found = Vec::new();
     cell.inbox.look(|item| match item {
-        Item::Attach(session) => {
-            arriving.insert(*session);
+        Item::Attach(session, slot) => {
+            arriving.insert(*session, slot.clone());
         }
         Item::Receive(session, Message::SyncStep1 { vector }) => {
-            let is_first = arriving.remove(session);
-            if is_first && StateVector::decode(vector).is_ok_and(|vector| vector.is_empty()) {
-                found.push(*session);
+            if let Some(slot) = arriving.remove(session)
+                && slot.ending().is_none()
+                && StateVector::decode(vector).is_ok_and(|vector| vector.is_empty())
+            {
+                found.push((*session, slot));
             }
         }
         _ => {}
     });
-    let slot_of = |session| Some((session, cell.slot(session)?));
-    found.into_iter().filter_map(slot_of).collect()
+    found
 }

@@ -1,5 +1,7 @@
 //! Encoded frames, each made once and shared by all sockets that speak the same dialect.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use driftless_proto::wire::Outbound;
 
@@ -12,10 +14,14 @@ const SHARED_STATES_MAX: usize = 4;
 /// Payloads below this are cheaper to encode again than to look up.
 const SHARED_BYTES_MIN: usize = 1_024;
 
-/// The encodings of one broadcast, by dialect.
+/// Up to so many encodings are found sooner by looking at each.
+const FEW: usize = 8;
+
+/// The encodings of one broadcast: one for each dialect, and for each address that a peer invented.
 #[derive(Debug, Default)]
 pub(super) struct BroadcastFrames {
-    frames: Vec<(Encoding, Bytes)>,
+    few: Vec<(Encoding, Bytes)>,
+    more: HashMap<Encoding, Bytes>,
 }
 
 impl BroadcastFrames {
@@ -26,12 +32,16 @@ impl BroadcastFrames {
 
     /// The bytes for this dialect, made when they are needed first.
     pub(super) fn get_or(&mut self, encoding: &Encoding, make: impl FnOnce() -> Bytes) -> Bytes {
-        let known = self.frames.iter().find(|(other, _)| other == encoding);
+        let known = self.few.iter().find(|(other, _)| other == encoding);
         if let Some((_, frame)) = known {
             return frame.clone();
         }
+        if self.few.len() >= FEW {
+            let frame = self.more.entry(encoding.clone()).or_insert_with(make);
+            return frame.clone();
+        }
         let frame = make();
-        self.frames.push((encoding.clone(), frame.clone()));
+        self.few.push((encoding.clone(), frame.clone()));
         frame
     }
 }

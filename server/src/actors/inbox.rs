@@ -5,7 +5,7 @@
 //! tasks stop reading, which reaches the writers as TCP backpressure.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
 use driftless_proto::engine::{CloseReason, Rights, SessionId};
@@ -13,6 +13,7 @@ use driftless_proto::wire::{Message, Notice};
 
 use super::lock;
 use super::query::Query;
+use super::slot::Slot;
 
 /// What a queued message costs besides its payload, so that tiny messages are bounded too.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
@@ -21,13 +22,13 @@ const MESSAGE_OVERHEAD_BYTES: usize = 64;
 #[derive(Debug)]
 pub(super) enum Item {
     /// A session was put into the cell's table.
-    Attach(SessionId),
+    Attach(SessionId, Arc<Slot>),
     /// A peer said something.
     Receive(SessionId, Message),
     /// Everything queued for a session was written.
     Drained(SessionId),
     /// A session left the cell's table; true when its peer said goodbye.
-    Detach(SessionId, bool),
+    Detach(SessionId, bool, Arc<Slot>),
     /// What a session may do has changed.
     SetRights(SessionId, Rights),
     /// A session is to be told something.

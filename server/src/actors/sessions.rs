@@ -66,7 +66,9 @@ impl Registry {
         let cells: Vec<Arc<DocumentCell>> = lock(&self.inner().cells).values().cloned().collect();
         let mut count = 0;
         for cell in cells {
-            for (session, slot) in cell.slots() {
+            // One that is over stays in the table until its socket has said so to its peer.
+            let live = cell.slots().into_iter();
+            for (session, slot) in live.filter(|(_, slot)| slot.ending().is_none()) {
                 let holder = lock(&slot.holder).clone();
                 let visitor = Visitor {
                     document: cell.name.as_str(),

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use driftless_proto::engine::{Access, Acks, Rights};
+use driftless_proto::engine::{Access, Acks, CloseReason, Rights};
 use driftless_proto::wire::Message;
 
 use super::lock;
@@ -26,6 +26,8 @@ pub(super) struct Slot {
     owed: AtomicU64,
     /// Its socket is served by the thread of the document.
     pub(super) is_beside: AtomicBool,
+    /// Why it is over: no actor serves it again.
+    ending: Mutex<Option<CloseReason>>,
 }
 
 impl Slot {
@@ -40,7 +42,24 @@ impl Slot {
             rights: Mutex::new(request.access.rights),
             owed: AtomicU64::new(0),
             is_beside: AtomicBool::new(false),
+            ending: Mutex::new(None),
         }
+    }
+
+    /// It is to end for this reason. The first reason stays.
+    pub(super) fn note_ending(&self, reason: CloseReason) {
+        lock(&self.ending).get_or_insert(reason);
+    }
+
+    /// Why it is over, or about to be.
+    pub(super) fn ending(&self) -> Option<CloseReason> {
+        *lock(&self.ending)
+    }
+
+    /// Ends it, behind what its socket was given.
+    pub(super) fn end(&self, reason: CloseReason) {
+        self.note_ending(reason);
+        self.line.end(reason);
     }
 
     /// What the session may do, and how it is answered.

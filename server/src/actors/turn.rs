@@ -169,7 +169,13 @@ impl Ready {
                 .handle(now_ms, Input::Held { update }, &mut self.effects);
         }
         if is_replacement {
-            for (session, slot) in self.cell.slots() {
+            // Who left since then is still owed that what it sent before is stored.
+            for (session, slot) in self.cell.slots().into_iter().chain(self.cell.leaving()) {
+                if let Some(reason) = slot.ending() {
+                    // It was ended, and perhaps not told.
+                    slot.line.end(reason);
+                    continue;
+                }
                 self.replica
                     .adopt(session, slot.access(), slot.owed(), &mut self.effects);
                 self.slots.insert(session, slot);
@@ -204,7 +210,7 @@ impl Ready {
                     .iter()
                     .for_each(|suspect| self.cell.ban(&suspect.advances));
                 if let Some(slot) = self.slots.get(&session) {
-                    slot.line.end(CloseReason::Refused);
+                    slot.end(CloseReason::Refused);
                 }
                 suspects.retain(|other| other.session != session);
                 return Some(TurnEnd::Poisoned {
@@ -219,12 +225,14 @@ impl Ready {
     /// Takes all that waits and handles it as one transaction.
     pub(super) fn turn(&mut self) -> TurnEnd {
         let now_ms = self.shared.clock.now_ms();
+        // In this order: a commit behind one that was refused acknowledges nothing.
+        let committed_version = self.listener.committed_version();
         match self.cell.refusal(self.generation) {
             None => {}
             Some(Refused::LogLost) => return TurnEnd::LogLost,
             Some(Refused::Other) => return TurnEnd::Reload,
         }
-        self.look_at_store(now_ms);
+        self.look_at_store(now_ms, committed_version);
         if let Some(end) = self.hear_others(now_ms) {
             return end;
         }
@@ -259,8 +267,7 @@ impl Ready {
     }
 
     /// Tells the engine what was committed, and whether more may be taken in.
-    fn look_at_store(&mut self, now_ms: u64) {
-        let version = self.cell.committed_version();
+    fn look_at_store(&mut self, now_ms: u64, version: u64) {
         if version > self.replica.versions().1 {
             self.replica
                 .handle(now_ms, Input::Committed { version }, &mut self.effects);
@@ -289,18 +296,17 @@ impl Ready {
             Item::SetRights(session, rights) => Input::SetRights { session, rights },
             Item::Notify(session, notice) => Input::Notify { session, notice },
             Item::End(session, reason) => Input::End { session, reason },
-            Item::Attach(session) => {
-                // Adopted sessions arrived before this actor did; gone ones need nothing.
-                let slot = self
-                    .cell
-                    .slot(session)
-                    .filter(|_| !self.slots.contains_key(&session))?;
+            Item::Attach(session, slot) => {
+                // Adopted sessions arrived before this actor did. One that is gone again is heard out.
+                if self.slots.contains_key(&session) {
+                    return None;
+                }
                 let access = slot.access();
                 self.slots.insert(session, slot);
                 Input::Attach { session, access }
             }
             Item::Drained(session) => Input::Drained { session },
-            Item::Detach(session, clean) => {
+            Item::Detach(session, clean, _) => {
                 self.slots.remove(&session);
                 Input::Detach { session, clean }
             }
@@ -341,6 +347,11 @@ impl Ready {
 
     /// Flushes the engine and performs its effects; `Some` when the actor cannot go on.
     fn finish(&mut self, now_ms: u64) -> Option<TurnEnd> {
+        if self.cell.generation() != self.generation {
+            // Given up as stuck: its sessions are another's, which has not heard of what this one did.
+            self.effects.clear();
+            return Some(TurnEnd::Reload);
+        }
         self.replica.flush(now_ms, &mut self.effects);
         let overflows = match self.perform(now_ms) {
             Ok(overflows) => overflows,
@@ -369,7 +380,8 @@ impl Ready {
         let has_peers = self.subscription().is_some_and(|others| others.has_peers());
         let awaits =
             self.replica.awaits_commit() || !self.exports.is_empty() || !self.has_room || has_peers;
-        self.cell.await_commit(awaits, self.replica.versions().1);
+        self.listener
+            .await_commit(awaits, self.replica.versions().1);
     }
 
     fn append(&mut self, version: u64, session: SessionId, update: Bytes) {

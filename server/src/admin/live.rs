@@ -182,7 +182,7 @@ async fn read_outcome(outbox: &Outbox) -> Result<(), OperationError> {
     let mut frames = VecDeque::new();
     loop {
         match poll_fn(|context| outbox.poll_take(context, &mut frames)).await {
-            Taken::Drained(_) | Taken::Recheck(_) => {}
+            Taken::Drained(_) => {}
             Taken::Ended(_, reason) | Taken::Close(reason) => {
                 let refusal = Refusal::from(reason);
                 let text = refusal.text.clone().into_owned();

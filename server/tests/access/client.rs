@@ -43,6 +43,21 @@ pub(crate) fn letter(client: u8, letter: char) -> Vec<u8> {
     update
 }
 
+/// A Yjs v1 update: this client writes so many letters into the root text `body`.
+pub(crate) fn long_text(client: u8, letters: usize) -> Vec<u8> {
+    let mut update = vec![1, 1, client, 0, 4, 1, 4];
+    update.extend_from_slice(b"body");
+    let mut length = letters;
+    while length >= 0x80 {
+        update.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    update.push(length as u8);
+    update.resize(update.len() + letters, b'x');
+    update.push(0);
+    update
+}
+
 impl Client {
     /// Opens a socket at this path.
     pub(crate) fn connect(server: SocketAddr, path: &str) -> Self {
@@ -113,9 +128,23 @@ impl Client {
         let _ = self.stream.write_all(&frame);
     }
 
+    /// Another handle on the same socket, to write by.
+    pub(crate) fn twin(&self) -> Self {
+        Self {
+            stream: self.stream.try_clone().unwrap(),
+            buffered: Vec::new(),
+            address: self.address.clone(),
+        }
+    }
+
+    /// Writes, and waits for nothing.
+    pub(crate) fn send_update(&mut self, update: &[u8]) {
+        self.say(&[&[0, 2][..], &with_length(update)].concat());
+    }
+
     /// Writes, and waits until that was handled: the answer to a question behind it has come.
     pub(crate) fn write(&mut self, update: &[u8]) {
-        self.say(&[&[0, 2][..], &with_length(update)].concat());
+        self.send_update(update);
         self.say(&[0, 0, 1, 0]);
         self.until("step 2", |message| message.starts_with(&[0, 1]));
     }

@@ -4,5 +4,6 @@
 mod client;
 mod hook;
 mod one_node;
+mod readers;
 mod server;
 mod two_nodes;

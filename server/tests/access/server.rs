@@ -43,7 +43,12 @@ pub(crate) fn output(mut command: Command) -> String {
 impl Server {
     /// Whose peers show tokens that are signed with [`SECRET`].
     pub(crate) fn with_tokens() -> Self {
-        Self::start(&[], |command| {
+        Self::with_tokens_and(&[])
+    }
+
+    /// The same with more settings.
+    pub(crate) fn with_tokens_and(arguments: &[&str]) -> Self {
+        Self::start(arguments, |command| {
             command.env("DRIFTLESS_AUTH_SECRET", SECRET);
         })
     }
@@ -127,6 +132,22 @@ impl Server {
         let begun = Instant::now();
         while self.right(subject) != right {
             assert!(begun.elapsed() < PATIENCE, "{subject} never gets {right}");
+        }
+    }
+
+    /// Waits until this subject has no session.
+    pub(crate) fn until_left(&self, subject: &str) {
+        let begun = Instant::now();
+        while self.run(&["session", "list", "--subject", subject])["total"] != 0 {
+            assert!(begun.elapsed() < PATIENCE, "{subject} never leaves");
+        }
+    }
+
+    /// Waits until the metrics have this line.
+    pub(crate) fn until_counted(&self, line: &str) {
+        let begun = Instant::now();
+        while !self.counts(line) {
+            assert!(begun.elapsed() < PATIENCE, "never counted: {line}");
         }
     }
 

@@ -61,6 +61,26 @@ fn what_only_peers_still_have_comes_back_after_a_panic() {
 }
 
 #[test]
+fn what_came_before_a_peer_left_is_stored_although_the_actor_is_being_replaced() {
+    in_system(async {
+        let house = House::open(options()).await;
+        let document = name("between");
+        let mut ada = Peer::join(&house.registry, &document).await;
+        let mut whole = String::new();
+        // From the second time on a pause comes before the replacement.
+        for text in ["a", "b", "c"] {
+            ada.until_saved().await;
+            house.registry.harm(&document, Fault::Panic);
+            ada.write(text).await;
+            whole.push_str(text);
+        }
+        ada.leave(true);
+        let mut ben = Peer::join(&house.registry, &document).await;
+        ben.until(move |peer| peer.text() == whole).await;
+    });
+}
+
+#[test]
 fn a_stuck_document_loses_its_thread_and_the_others_move() {
     in_system(async {
         let mut options = options();

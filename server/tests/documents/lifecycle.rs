@@ -27,6 +27,19 @@ fn peers_converge_and_what_is_acknowledged_is_stored() {
 }
 
 #[test]
+fn what_came_before_a_peer_left_is_stored_although_the_document_was_still_loading() {
+    in_system(async {
+        let house = House::open(options()).await;
+        let document = name("cold");
+        let mut ada = Peer::join(&house.registry, &document).await;
+        ada.write("kept").await;
+        ada.leave(false);
+        let mut ben = Peer::join(&house.registry, &document).await;
+        ben.until(|peer| peer.text() == "kept").await;
+    });
+}
+
+#[test]
 fn a_document_leaves_memory_and_comes_back_whole() {
     in_system(async {
         let house = House::open(options()).await;

@@ -163,7 +163,6 @@ impl Peer {
         let outbox = self.outbox.clone();
         match poll_fn(|context| outbox.poll_take(context, &mut self.frames)).await {
             Taken::Drained(_) => self.session.drained(),
-            Taken::Recheck(_) => {}
             Taken::Close(reason) | Taken::Ended(_, reason) => self.closed = Some(reason),
             Taken::Frames => {
                 while let Some(frame) = self.frames.pop_front() {

@@ -1,5 +1,6 @@
 //! What became of a document's own appends: told to its cell, and to other nodes.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::super::cell::DocumentCell;
@@ -18,6 +19,9 @@ pub(super) struct Commits {
     epoch: u64,
     place: Arc<Mutex<LogPlace>>,
     subscription: Option<Arc<dyn Subscription>>,
+    /// The highest version committed. Versions are a replica's own, so this is one generation's: a
+    /// commit that is told late must not count for the next.
+    committed_version: AtomicU64,
 }
 
 impl Commits {
@@ -33,6 +37,21 @@ impl Commits {
             epoch,
             place,
             subscription,
+            committed_version: AtomicU64::new(0),
+        }
+    }
+
+    /// The highest version of this replica that is committed.
+    pub(super) fn committed_version(&self) -> u64 {
+        self.committed_version.load(Ordering::SeqCst)
+    }
+
+    /// At the end of a turn in which commits up to `known_version` were known: whether the next one
+    /// has to wake the document.
+    pub(super) fn await_commit(&self, awaits: bool, known_version: u64) {
+        self.cell.set_awaits_commit(awaits);
+        if awaits && self.committed_version() > known_version {
+            self.cell.wake();
         }
     }
 
@@ -54,7 +73,9 @@ impl CommitListener for Commits {
         }
         self.cell.note_applied(place.applied());
         drop(place);
-        self.cell.note_committed(self.generation, version);
+        // In one order with the actor's: either it sees this version, or this its wish.
+        self.committed_version.fetch_max(version, Ordering::SeqCst);
+        self.cell.wake_for_commit(self.generation);
         let heard = self
             .subscription
             .as_ref()

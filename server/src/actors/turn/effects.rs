@@ -70,7 +70,7 @@ impl Ready {
                 }
                 Effect::Close { session, reason } => {
                     if let Some(slot) = self.slots.remove(&session) {
-                        slot.line.end(reason);
+                        slot.end(reason);
                     }
                 }
                 Effect::Receipts {

@@ -167,15 +167,12 @@ impl Hocuspocus {
         let Stage::Open { session, permit } = &mut channel.stage else {
             return;
         };
-        match what {
-            Recheck::Restrictions => {
-                self.opening.restrict(&channel.document, &**session, permit);
-            }
-            Recheck::Grant => {
-                // Also where a question is under way: it may be answered from what is remembered.
-                let token = channel.token.clone();
-                self.ask(line, token, true);
-            }
+        // Restrictions wait for no answer.
+        self.opening.restrict(&channel.document, &**session, permit);
+        if what == Recheck::Grant {
+            // Also where a question is under way: it may be answered from what is remembered.
+            let token = channel.token.clone();
+            self.ask(line, token, true);
         }
     }
 

@@ -188,6 +188,7 @@ struct Plain;
 
 impl Dialect for Plain {
     const NAME: &'static str = "plain";
+    const ANSWERS_WRITES: bool = false;
     type Messages = std::iter::Empty<Result<Message, DecodeError>>;
 
     fn document(rest: &str) -> Result<DocumentName, NameError> {

@@ -276,6 +276,8 @@ impl<D: Dialect> Conversation for Single<D> {
             None => {}
             Some(Recheck::Restrictions) => self.opening.restrict(document, &**session, permit),
             Some(Recheck::Grant) => {
+                // Restrictions wait for no answer.
+                self.opening.restrict(document, &**session, permit);
                 let token = permit.token.clone();
                 self.rechecking = Some(self.opening.decide(document, token, true));
             }

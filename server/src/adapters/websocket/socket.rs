@@ -309,7 +309,7 @@ where
         match self.writer.poll_write(Pin::new(io), cx) {
             Poll::Pending => {
                 self.situation.write_blocked = true;
-                self.outbox.unpark();
+                self.outbox.block(cx);
                 false
             }
             Poll::Ready(Ok(written)) => {
@@ -331,14 +331,11 @@ where
 
     /// Takes what the document queued; `Some` when that was no frame.
     fn poll_take(&mut self, cx: &mut Context<'_>) -> Option<bool> {
+        let was_overfull = self.outbox.is_overfull();
         match self.outbox.poll_take(cx, &mut self.writer.frames) {
             Poll::Ready(Taken::Frames) => None,
             Poll::Ready(Taken::Drained(lines)) => {
                 self.conversation.drained(&lines);
-                Some(true)
-            }
-            Poll::Ready(Taken::Recheck(lines)) => {
-                self.conversation.recheck(&lines);
                 Some(true)
             }
             Poll::Ready(Taken::Ended(line, reason)) => {
@@ -350,7 +347,8 @@ where
                 self.close(&reason.into());
                 Some(true)
             }
-            Poll::Pending => Some(false),
+            // All answers are written: what was left unread over them is read now.
+            Poll::Pending => Some(was_overfull && !self.outbox.is_overfull()),
         }
     }
 
@@ -409,6 +407,15 @@ where
         self.writer.frames.push_back(frame);
     }
 
+    /// Holds sessions to what has changed about their access. Comes before what the peer says next is
+    /// read, and does not wait for the peer to take what was written.
+    fn recheck(&mut self) {
+        let lines = self.outbox.take_rechecks();
+        if self.phase == Phase::Open && !lines.is_empty() {
+            self.conversation.recheck(&lines);
+        }
+    }
+
     /// A document has ended a session.
     fn end(&mut self, line: LineId, reason: CloseReason) {
         let mut told = BytesMut::new();
@@ -459,6 +466,7 @@ where
         }
         for _ in 0..TURNS_PER_WAKE {
             let now_ms = socket.context.clock.now_ms();
+            socket.recheck();
             let worked = match socket.conversation.work(cx, now_ms) {
                 Work::Nothing => false,
                 Work::Progress => true,
