@@ -285,9 +285,11 @@ impl Work {
 
     /// Reads the store, and holds this node to it.
     async fn reload(&mut self) -> Result<usize, StoreError> {
-        self.rounds = 0;
         match self.store.restrictions().await {
-            Ok(restrictions) => Ok(self.take(restrictions.into_iter().map(Arc::new))),
+            Ok(restrictions) => {
+                self.rounds = 0;
+                Ok(self.take(restrictions.into_iter().map(Arc::new)))
+            }
             Err(error) => {
                 tracing::warn!(
                     %error,

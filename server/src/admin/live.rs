@@ -7,12 +7,14 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use driftless_proto::admission::{Limits, admit, known_of};
 use driftless_proto::engine::{Access, Acks, Rights};
 use driftless_proto::name::DocumentName;
 use driftless_proto::wire::{Message, Outbound};
+use tokio::time::timeout;
 
 use super::operations::{
     DocumentDetails, DocumentOperations, Imported, LiveDetails, OperationError, OperationFuture,
@@ -38,6 +40,10 @@ pub(super) const OPERATOR: Access = Access {
 
 const SAVED_TAG: u8 = b'S';
 const DENIED_TAG: u8 = b'D';
+const ASKED_TAG: u8 = b'A';
+
+/// How long a write may take to be stored. A store that is away is waited for as long as peers wait.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Operations on the documents of this process. `stored` does what needs no replica.
 #[derive(Debug)]
@@ -129,15 +135,14 @@ impl<S: DocumentOperations> LiveOperations<S> {
             .registry
             .attach(request)
             .map_err(|error| OperationError::Unavailable(error.to_string()))?;
-        for message in [
-            Message::SyncStep2 { update },
-            Message::SaveProbe { version: PROBE },
-        ] {
-            send(&mut *session, message).await?;
-        }
-        let outcome = read_outcome(&outbox).await;
+        let written = timeout(WRITE_TIMEOUT, converse(&mut *session, &outbox, &update)).await;
         session.detach(true);
-        outcome
+        written.unwrap_or_else(|_| {
+            Err(OperationError::Unavailable(
+                "the change was not stored in time; it may be yet, and can be sent again"
+                    .to_owned(),
+            ))
+        })
     }
 }
 
@@ -161,6 +166,31 @@ fn check_whole(state: &Bytes, update: &Bytes) -> Result<bool, OperationError> {
     Ok(admission.admitted.is_some())
 }
 
+/// Says what is to be written until it is told what became of it. An actor that replaces another asks
+/// for what the one before may have lost.
+async fn converse(
+    session: &mut dyn SessionHandle,
+    outbox: &Outbox,
+    update: &Bytes,
+) -> Result<(), OperationError> {
+    loop {
+        let update = update.clone();
+        send(session, Message::SyncStep2 { update }).await?;
+        send(session, Message::SaveProbe { version: PROBE }).await?;
+        if read_outcome(outbox).await? == Outcome::Stored {
+            return Ok(());
+        }
+    }
+}
+
+/// What a document says to what it was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Stored,
+    /// It wants to be told again.
+    Asked,
+}
+
 async fn send(session: &mut dyn SessionHandle, message: Message) -> Result<(), OperationError> {
     let mut message = message;
     loop {
@@ -178,7 +208,7 @@ async fn send(session: &mut dyn SessionHandle, message: Message) -> Result<(), O
     ))
 }
 
-async fn read_outcome(outbox: &Outbox) -> Result<(), OperationError> {
+async fn read_outcome(outbox: &Outbox) -> Result<Outcome, OperationError> {
     let mut frames = VecDeque::new();
     loop {
         match poll_fn(|context| outbox.poll_take(context, &mut frames)).await {
@@ -194,7 +224,10 @@ async fn read_outcome(outbox: &Outbox) -> Result<(), OperationError> {
             Taken::Frames => {
                 for mut frame in frames.drain(..).filter(|frame| !frame.is_empty()) {
                     match frame.get_u8() {
-                        SAVED_TAG if frame.try_get_u64() == Ok(PROBE) => return Ok(()),
+                        SAVED_TAG if frame.try_get_u64() == Ok(PROBE) => {
+                            return Ok(Outcome::Stored);
+                        }
+                        ASKED_TAG => return Ok(Outcome::Asked),
                         DENIED_TAG => {
                             let reason = String::from_utf8_lossy(&frame).into_owned();
                             return Err(OperationError::Refused(reason));
@@ -218,6 +251,7 @@ fn encode_reply(_: &[u8], message: &Outbound, into: &mut BytesMut) {
             into.put_u8(DENIED_TAG);
             into.put_slice(reason.as_bytes());
         }
+        Outbound::SyncStep1 { .. } => into.put_u8(ASKED_TAG),
         _ => {}
     }
 }

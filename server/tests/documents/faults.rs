@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use driftless::actors::Fault;
 use driftless::admin::operations::DocumentOperations;
 use driftless::store::committer::CommitterOptions;
 use driftless::store::faulty::FaultyStore;
-use driftless::store::{Store, StoreError};
+use driftless::store::{Origin, Store, StoreError};
 use driftless_proto::engine::CloseReason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -228,6 +229,39 @@ fn a_store_that_is_slower_than_its_writers_slows_them_down() {
         faulty.hold_commits(false);
         ada.until_saved().await;
         assert_eq!(ada.closed, None);
+    });
+}
+
+#[test]
+fn an_import_ends_although_the_actor_is_replaced_under_it() {
+    in_system(async {
+        let mut faulty = None;
+        let house = House::open_over(options(), CommitterOptions::default(), |store| {
+            let wrapped = Arc::new(FaultyStore::new(store));
+            faulty = Some(wrapped.clone());
+            wrapped
+        })
+        .await;
+        let faulty = faulty.unwrap();
+        let document = name("imported");
+        // Client 1 inserts "hi" into the text "t".
+        let update = [1, 1, 1, 0, 4, 1, 1, b't', 2, b'h', b'i', 0];
+        let mut ben = Peer::join(&house.registry, &document).await;
+        faulty.hold_commits(true);
+        let (operations, to) = (house.operations(), document.clone());
+        let import = tokio::task::spawn_local(async move {
+            let update = Bytes::copy_from_slice(&update);
+            operations
+                .import_update(&to, update, Origin::default())
+                .await
+        });
+        ben.until(|peer| peer.text() == "hi").await;
+        house.registry.harm(&document, Fault::Panic);
+        ben.hear_for(Duration::from_millis(100)).await;
+        faulty.hold_commits(false);
+        let imported = tokio::time::timeout(Duration::from_secs(20), import).await;
+        assert!(imported.unwrap().unwrap().unwrap().changed);
+        ben.until(|peer| peer.text() == "hi").await;
     });
 }
 

@@ -385,13 +385,13 @@ impl Bus for RedisBus {
     ) -> BusFuture<'a, Result<Box<dyn Subscription>, BusError>> {
         Box::pin(async move {
             let member = self.hub.join(document, listener);
-            // Without a link the document works alone, and looks at its log now and then.
-            if self.is_up() {
-                let (confirm, confirmed) = oneshot::channel();
-                let join = Move::Join(document.clone(), confirm);
-                if self.hub.ask(join) {
-                    let _ = tokio::time::timeout(CONFIRM_TIMEOUT, confirmed).await;
-                }
+            let (confirm, confirmed) = oneshot::channel();
+            // Also without a link: one that is being made may have asked already which documents
+            // there are.
+            let is_asked = self.hub.ask(Move::Join(document.clone(), confirm));
+            // Without one the document works alone, and looks at its log now and then.
+            if is_asked && self.is_up() {
+                let _ = tokio::time::timeout(CONFIRM_TIMEOUT, confirmed).await;
             }
             Ok(Box::new(member) as Box<_>)
         })

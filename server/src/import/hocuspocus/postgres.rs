@@ -93,7 +93,9 @@ impl PostgresTable {
     }
 
     async fn type_of(&mut self, column: &str) -> Result<String, SourceError> {
-        let sql = "SELECT format_type(atttypid, NULL) FROM pg_attribute \
+        // `character` without a length would be one character: its other name has none.
+        let sql = "SELECT CASE WHEN atttypid = 'bpchar'::regtype THEN 'bpchar' \
+                   ELSE format_type(atttypid, NULL) END FROM pg_attribute \
                    WHERE attrelid = to_regclass($1) AND attname = $2 AND NOT attisdropped";
         let row = query(sql.to_owned())
             .bind(&self.quoted.table)

@@ -45,14 +45,15 @@ impl Records {
     /// The next record. A writer that was killed leaves a record without its end behind: nobody was
     /// told that it is there.
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, Damage> {
-        let mut record = Vec::new();
+        // A first part may be empty: it is where exactly a header had room at the end of a block.
+        let (mut record, mut is_begun) = (Vec::new(), false);
         loop {
             let Some((kind, part)) = self.part()? else {
                 return Ok(None);
             };
             let fits = match kind {
-                WHOLE | FIRST => record.is_empty(),
-                _ => !record.is_empty(),
+                WHOLE | FIRST => !is_begun,
+                _ => is_begun,
             };
             if !fits || record.len() + part.len() > RECORD_BYTES_MAX {
                 return Err(in_file(&self.path, "the parts of a record do not fit"));
@@ -60,6 +61,7 @@ impl Records {
             if kind == WHOLE {
                 return Ok(Some(part));
             }
+            is_begun = true;
             record.extend_from_slice(&part);
             if kind == LAST {
                 return Ok(Some(record.into()));
@@ -115,5 +117,57 @@ impl Records {
         self.is_last = block.len() < BLOCK_BYTES;
         self.block = block.into();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn part(kind: u8, bytes: &[u8]) -> Vec<u8> {
+        let checked = [&[kind][..], bytes].concat();
+        let checksum = crc32c::crc32c(&checked);
+        let masked = checksum.rotate_right(15).wrapping_add(0xa282_ead8);
+        let length = (bytes.len() as u16).to_le_bytes();
+        [&masked.to_le_bytes()[..], &length, &checked].concat()
+    }
+
+    fn records(log: &[u8]) -> Result<Vec<Bytes>, Damage> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("000003.log");
+        std::fs::write(&path, log).unwrap();
+        let mut records = Records::open(&path)?;
+        let mut all = Vec::new();
+        while let Some(record) = records.next()? {
+            all.push(record);
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn a_record_may_begin_with_an_empty_part_at_the_end_of_a_block() {
+        let long = vec![b'a'; BLOCK_BYTES - 3 * HEADER_BYTES];
+        let log = [
+            part(WHOLE, &long),
+            part(WHOLE, b""),
+            part(FIRST, b""),
+            part(LAST, b"after"),
+            part(WHOLE, b"next"),
+        ];
+        assert_eq!(log[0].len() + 2 * HEADER_BYTES, BLOCK_BYTES);
+        let read = records(&log.concat()).unwrap();
+        assert_eq!(read, [&long[..], b"", b"after", b"next"]);
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_damage() {
+        for log in [
+            [part(LAST, b"x"), part(WHOLE, b"y")],
+            [part(FIRST, b""), part(WHOLE, b"y")],
+            [part(FIRST, b"x"), part(FIRST, b"y")],
+        ] {
+            assert!(records(&log.concat()).is_err());
+        }
     }
 }
