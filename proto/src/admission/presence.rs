@@ -4,6 +4,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::identity::BLANKS;
 use super::{Refusal, checks, content};
 use crate::ClientId;
 use crate::wire::DecodeError;
@@ -13,7 +14,7 @@ use crate::wire::lib0::{Reader, put_string, put_var_uint};
 const ENTRY_BYTES_MIN: usize = 3;
 /// The highest clock that is taken: at `u32::MAX` an entry could never be replaced.
 const PRESENCE_CLOCK_MAX: u64 = u32::MAX as u64 - 1;
-/// How y-protocols says that a client is gone.
+/// How y-protocols says that a client is gone. Clients parse it, so blanks around it change nothing.
 const NULL: &str = "null";
 
 /// What one client shows of itself.
@@ -67,7 +68,8 @@ impl<'a> Entries<'a> {
             clock if clock <= PRESENCE_CLOCK_MAX => clock as u32,
             _ => return Err(Refusal::ClockOutOfRange),
         };
-        let state = Some(self.reader.string()?).filter(|state| *state != NULL);
+        let is_null = |state: &&str| state.trim_matches(BLANKS) == NULL;
+        let state = Some(self.reader.string()?).filter(|state| !is_null(state));
         if self.left == 0 && !self.reader.is_empty() {
             return Err(DecodeError::TrailingBytes.into());
         }
@@ -125,6 +127,20 @@ mod tests {
         let golden = encode_entries(written[..1].iter().copied());
         assert_eq!(&golden[..], b"\x01\x01\x01\x07{\"n\":1}");
         assert_eq!(&encode_entries([].into_iter())[..], [0]);
+    }
+
+    #[test]
+    fn a_null_says_that_a_client_is_gone_with_blanks_around_it_too() {
+        for (text, is_here) in [("null", false), (" \tnull\r\n", false), ("\"null\"", true)] {
+            let state = Some(text);
+            let entry = PresenceEntry {
+                client: 1,
+                clock: 1,
+                state,
+            };
+            let bytes = encode_entries([entry].into_iter());
+            assert_eq!(read(&bytes).unwrap()[0].state.is_some(), is_here, "{text}");
+        }
     }
 
     #[test]

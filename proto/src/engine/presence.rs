@@ -3,6 +3,8 @@
 //! Acceptance follows y-protocols' `awareness.js`: an entry is news when its clock is higher, or
 //! equal and it takes a live entry away. y-websocket clients re-send every entry they hear; such
 //! an echo is dropped before its JSON is looked at and makes nobody a carrier.
+//!
+//! Where entries show identities, an entry has an owner, and nobody else speaks for it (`owners`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,11 +14,14 @@ use bytes::Bytes;
 use super::types::{NodeId, SessionId};
 use crate::ClientId;
 use crate::admission::{PresenceEntry, Refusal, encode_entries, entries, is_valid_json};
-use crate::bucket::TokenBucket;
 
+mod news;
 mod nodes;
+mod owners;
 
+use news::News;
 use nodes::Nodes;
+pub(super) use owners::Speaker;
 
 /// How long the clock of a removed entry is remembered, so that a client which comes back with an
 /// old clock can be told to raise it. Twice the time after which peers forget it themselves.
@@ -29,25 +34,15 @@ const ENTRIES_MAX: usize = 10_000;
 /// How deep the JSON of an entry may nest; cursors nest three or four levels.
 const NESTING_MAX: usize = 64;
 
-/// Every change told to everyone costs a message a session, so in a large room changes gather: after
-/// so many messages a millisecond passes before the next are sent. Rooms of up to nine hear at once,
-/// and 500 editors who all move their cursors get twenty messages a second each.
-const MESSAGES_PER_MS: u64 = 10;
-
-/// The longest time that changes gather; cursors that move more rarely look as if they jumped.
-const GATHER_MS_MAX: u64 = 100;
-
-/// Seconds' worth of changes that may be told at once, as many as when a whole room arrives.
-const BURST_SECONDS: u64 = 1;
-
 /// Bounds and times, see [`super::ReplicaOptions`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct PresenceOptions {
     pub(super) timeout_ms: u64,
     pub(super) grace_ms: u64,
     pub(super) entry_bytes_max: usize,
     pub(super) entries_max: usize,
     pub(super) per_second_max: u64,
+    pub(super) identity_field: Option<Arc<str>>,
 }
 
 /// Who keeps an entry alive.
@@ -64,6 +59,8 @@ struct Entry {
     clock: u32,
     /// `None` once it was removed.
     state: Option<Arc<str>>,
+    /// The identity that alone may change it, also for as long as a removed entry is remembered.
+    owner: Option<Arc<str>>,
     carriers: Vec<Carrier>,
     /// When it was last news.
     heard_ms: u64,
@@ -78,14 +75,8 @@ pub(super) struct Receipt {
     pub(super) corrections: Vec<ClientId>,
     /// Entries without news.
     pub(super) echoes: usize,
-}
-
-/// Who made the changes of a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Author {
-    Nobody,
-    One(SessionId),
-    Many,
+    /// Changes of entries that belong to another identity.
+    pub(super) foreign: usize,
 }
 
 /// The presence of one document.
@@ -94,14 +85,9 @@ pub(super) struct Presence {
     options: PresenceOptions,
     entries: BTreeMap<ClientId, Entry>,
     carried: BTreeMap<Carrier, BTreeSet<ClientId>>,
-    changed: BTreeSet<ClientId>,
-    author: Author,
-    /// Moves with every change.
-    version: u64,
-    /// When the next changes may be told.
-    tell_at_ms: u64,
-    /// How often may be told; `None` without a bound.
-    pace: Option<TokenBucket>,
+    /// The entry that a session brought as its own.
+    own: BTreeMap<SessionId, ClientId>,
+    news: News,
     deadline_ms: u64,
     nodes: Nodes,
 }
@@ -109,83 +95,67 @@ pub(super) struct Presence {
 impl Presence {
     pub(super) fn new(options: PresenceOptions) -> Self {
         Self {
+            news: News::new(options.per_second_max),
             options,
-            pace: TokenBucket::new(options.per_second_max, BURST_SECONDS, 0),
             entries: BTreeMap::new(),
             carried: BTreeMap::new(),
-            changed: BTreeSet::new(),
-            author: Author::Nobody,
-            version: 0,
-            tell_at_ms: 0,
+            own: BTreeMap::new(),
             deadline_ms: u64::MAX,
             nodes: Nodes::default(),
         }
     }
 
-    /// Takes in a presence message. `first` says that it is the session's first one, which holds
-    /// the peer's own entry: a peer that reconnects takes its entry over with an unchanged clock.
+    /// Takes in a presence message.
     pub(super) fn receive(
         &mut self,
         now_ms: u64,
-        session: SessionId,
-        first: bool,
+        speaker: Speaker<'_>,
         update: &Bytes,
     ) -> Result<Receipt, Refusal> {
+        let speaker = self.known(speaker);
         let mut receipt = Receipt::default();
         for entry in entries(update)? {
-            self.receive_entry(now_ms, session, first, &entry?, &mut receipt)?;
-        }
-        Ok(receipt)
-    }
-
-    fn receive_entry(
-        &mut self,
-        now_ms: u64,
-        session: SessionId,
-        first: bool,
-        entry: &PresenceEntry<'_>,
-        receipt: &mut Receipt,
-    ) -> Result<(), Refusal> {
-        match entry.state {
-            Some(state) => self.receive_state(now_ms, session, first, (entry, state), receipt),
-            None => {
-                self.receive_removal(now_ms, session, entry, receipt);
-                Ok(())
+            let entry = entry?;
+            match entry.state {
+                Some(state) => {
+                    self.receive_state(now_ms, speaker, (&entry, state), &mut receipt)?;
+                }
+                None => self.receive_removal(now_ms, speaker, &entry, &mut receipt),
             }
         }
+        Ok(receipt)
     }
 
     fn receive_state(
         &mut self,
         now_ms: u64,
-        session: SessionId,
-        first: bool,
+        speaker: Speaker<'_>,
         (entry, state): (&PresenceEntry<'_>, &str),
         receipt: &mut Receipt,
     ) -> Result<(), Refusal> {
         let client = entry.client;
-        if let Some(known) = self.entries.get_mut(&client)
-            && entry.clock <= known.clock
-        {
-            let live = known.state.is_some();
-            if live && first {
-                known.leaves_ms = None;
-                self.carry(Carrier::Session(session), client);
-                self.nodes.tell(client);
-            } else if !live && entry.clock == known.clock {
-                // Peers hold the removal at this clock too: the owner has to raise it.
-                receipt.corrections.push(client);
-            } else {
-                receipt.echoes += 1;
-            }
+        let carrier = Carrier::Session(speaker.session);
+        let known = self.entries.get(&client);
+        let is_news = known.is_none_or(|known| entry.clock > known.clock);
+        let is_live = known.is_some_and(|known| known.state.is_some());
+        if !is_news && is_live && !speaker.is_first {
+            receipt.echoes += 1;
             return Ok(());
         }
-        self.check_state(state)?;
+        let Ok(owner) = self.owner_after(speaker, client, known) else {
+            receipt.foreign += usize::from(is_news);
+            receipt.echoes += usize::from(!is_news);
+            return Ok(());
+        };
+        if !is_news {
+            self.receive_old(speaker, entry, receipt);
+            return Ok(());
+        }
+        self.check_state(state, self.options.entry_bytes_max)?;
         if !self.entries.contains_key(&client) && self.entries.len() >= ENTRIES_MAX {
             receipt.echoes += 1;
             return Ok(());
         }
-        let carrier = Carrier::Session(session);
         self.carry(carrier, client);
         let carried = self.carried.get(&carrier).map_or(0, BTreeSet::len);
         if carried > self.options.entries_max {
@@ -195,14 +165,41 @@ impl Presence {
                 bytes_max,
             });
         }
+        self.note_own(speaker, client, owner.as_ref());
+        self.set_owner(now_ms, client, owner, carrier);
         self.take_in(now_ms, entry, state);
         self.nodes.tell(client);
-        self.mark(client, session);
+        self.news.mark(client, speaker.session);
         Ok(())
     }
 
-    fn check_state(&self, state: &str) -> Result<(), Refusal> {
-        let bytes_max = self.options.entry_bytes_max;
+    /// An entry that is known with this clock or a higher one: a client that is back, or one that
+    /// does not know that it was removed.
+    fn receive_old(
+        &mut self,
+        speaker: Speaker<'_>,
+        entry: &PresenceEntry<'_>,
+        receipt: &mut Receipt,
+    ) {
+        let client = entry.client;
+        let Some(known) = self.entries.get_mut(&client) else {
+            return;
+        };
+        if known.state.is_some() {
+            known.leaves_ms = None;
+            let owner = known.owner.clone();
+            self.note_own(speaker, client, owner.as_ref());
+            self.carry(Carrier::Session(speaker.session), client);
+            self.nodes.tell(client);
+        } else if entry.clock == known.clock {
+            // Peers hold the removal at this clock too: the owner has to raise it.
+            receipt.corrections.push(client);
+        } else {
+            receipt.echoes += 1;
+        }
+    }
+
+    fn check_state(&self, state: &str, bytes_max: usize) -> Result<(), Refusal> {
         if state.len() > bytes_max {
             return Err(Refusal::TooLarge {
                 bytes: state.len(),
@@ -216,9 +213,10 @@ impl Presence {
     }
 
     fn take_in(&mut self, now_ms: u64, entry: &PresenceEntry<'_>, state: &str) {
+        let state = self.signed(entry.client, state);
         let known = self.entry(entry.client);
         known.clock = entry.clock;
-        known.state = Some(Arc::from(state));
+        known.state = Some(state);
         known.heard_ms = now_ms;
         known.leaves_ms = None;
         self.deadline_ms = self.deadline_ms.min(now_ms + self.options.timeout_ms);
@@ -228,39 +226,41 @@ impl Presence {
     fn receive_removal(
         &mut self,
         now_ms: u64,
-        session: SessionId,
+        speaker: Speaker<'_>,
         entry: &PresenceEntry<'_>,
         receipt: &mut Receipt,
     ) {
         let client = entry.client;
-        let Some(known) = self.entries.get_mut(&client) else {
+        let (session, own) = (speaker.session, Carrier::Session(speaker.session));
+        let known = self.entries.get(&client);
+        let Some(known) = known.filter(|it| it.state.is_some() && entry.clock >= it.clock) else {
             receipt.echoes += 1;
             return;
         };
-        if known.state.is_none() || entry.clock < known.clock {
-            receipt.echoes += 1;
+        let raises = entry.clock > known.clock;
+        if self.owner_after(speaker, client, Some(known)).is_err() {
+            receipt.foreign += usize::from(raises);
+            receipt.corrections.push(client);
             return;
         }
-        let own = Carrier::Session(session);
-        let carries = known.carriers.contains(&own);
-        let carried_by_others = known.carriers.iter().any(|carrier| *carrier != own);
         // Only an owner raises the clock of its own goodbye; sibling tabs repeat it unchanged.
-        let goodbye = carries && entry.clock > known.clock;
+        let goodbye = raises && known.carriers.contains(&own);
+        let carried_by_others = known.carriers.iter().any(|carrier| *carrier != own);
         if carried_by_others && !goodbye {
             self.put_down(now_ms, own, client);
             receipt.corrections.push(client);
             return;
         }
-        if entry.clock == known.clock && self.nodes.are_met() {
+        if !raises && self.nodes.are_met() {
             // y-websocket says so whenever it disconnects, also to connect to another node at once.
             // Who leaves for good raises its clock, or is gone after the grace time.
             self.put_down(now_ms, own, client);
             return;
         }
-        known.clock = entry.clock;
+        self.entry(client).clock = entry.clock;
         self.remove(now_ms, client);
         self.nodes.tell(client);
-        self.mark(client, session);
+        self.news.mark(client, session);
     }
 
     /// Forgets a session. Entries that nobody else carries leave at once after a goodbye, and
@@ -279,10 +279,11 @@ impl Presence {
             if is_alone && leaves_at_once {
                 self.remove(now_ms, client);
                 self.nodes.tell(client);
-                self.mark(client, session);
+                self.news.mark(client, session);
             }
         }
         self.carried.remove(&own);
+        self.own.remove(&session);
     }
 
     /// A carrier does not carry an entry any longer; who is carried by nobody leaves after the grace
@@ -321,7 +322,7 @@ impl Presence {
             .collect();
         for client in gone {
             self.remove(now_ms, client);
-            self.mark_foreign(client);
+            self.news.mark_foreign(client);
         }
         self.entries
             .retain(|_, entry| entry.state.is_some() || entry.ends_ms(timeout_ms) > now_ms);
@@ -336,38 +337,23 @@ impl Presence {
     /// When there is something to do or to tell, in milliseconds; `u64::MAX` for never.
     pub(super) fn deadline_ms(&self) -> u64 {
         let deadline_ms = self.deadline_ms.min(self.nodes.deadline_ms());
-        if self.changed.is_empty() {
-            deadline_ms
-        } else {
-            deadline_ms.min(self.tell_at_ms)
-        }
+        deadline_ms.min(self.news.deadline_ms())
     }
 
     /// Whether it is time to tell changes.
     pub(super) fn has_news(&self, now_ms: u64) -> bool {
-        !self.changed.is_empty() && now_ms >= self.tell_at_ms
+        self.news.deadline_ms() <= now_ms
     }
 
     /// The changes are told now, to so many sessions; true when the next have to wait because these
-    /// came too fast. A small room tells at once, so that a single session that floods it would cost
-    /// every other one a frame a turn.
+    /// came too fast.
     pub(super) fn pace(&mut self, now_ms: u64, sessions: usize) -> bool {
-        let gather_ms = (sessions as u64 / MESSAGES_PER_MS).min(GATHER_MS_MAX);
-        let wait_ms = self.pace.as_mut().map_or(0, |pace| {
-            pace.spend(now_ms, 1);
-            pace.wait_ms(now_ms)
-        });
-        self.tell_at_ms = now_ms + gather_ms.max(wait_ms);
-        wait_ms > gather_ms
+        self.news.pace(now_ms, sessions)
     }
 
     /// The changes, and their author if there was only one.
     pub(super) fn take_changes(&mut self) -> (Bytes, Option<SessionId>) {
-        let changed = std::mem::take(&mut self.changed);
-        let author = match std::mem::replace(&mut self.author, Author::Nobody) {
-            Author::One(session) => Some(session),
-            Author::Nobody | Author::Many => None,
-        };
+        let (changed, author) = self.news.take();
         (self.encode(changed), author)
     }
 
@@ -390,7 +376,7 @@ impl Presence {
 
     /// Moves with every change.
     pub(super) fn version(&self) -> u64 {
-        self.version
+        self.news.version()
     }
 
     /// The entries of these clients as they are here.
@@ -413,6 +399,7 @@ impl Presence {
         self.entries.entry(client).or_insert_with(|| Entry {
             clock: 0,
             state: None,
+            owner: None,
             carriers: Vec::new(),
             heard_ms: 0,
             leaves_ms: None,
@@ -444,23 +431,6 @@ impl Presence {
             self.drop_carried(carrier, client);
         }
         self.deadline_ms = self.deadline_ms.min(now_ms + REMOVED_MEMORY_MS);
-    }
-
-    /// A change that no session of this node made.
-    fn mark_foreign(&mut self, client: ClientId) {
-        self.changed.insert(client);
-        self.version += 1;
-        self.author = Author::Many;
-    }
-
-    fn mark(&mut self, client: ClientId, session: SessionId) {
-        self.changed.insert(client);
-        self.version += 1;
-        self.author = match self.author {
-            Author::Nobody => Author::One(session),
-            Author::One(other) if other == session => Author::One(session),
-            Author::One(_) | Author::Many => Author::Many,
-        };
     }
 }
 

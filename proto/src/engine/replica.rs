@@ -102,6 +102,7 @@ impl Replica {
             entry_bytes_max: options.presence_entry_bytes_max,
             entries_max: options.presence_entries_max,
             per_second_max: options.presence_per_second_max,
+            identity_field: options.presence_identity_field.clone(),
         });
         Self {
             options,
@@ -137,7 +138,11 @@ impl Replica {
             return;
         }
         match input {
-            Input::Attach { session, access } => self.attach(now_ms, session, access, effects),
+            Input::Attach {
+                session,
+                access,
+                identity,
+            } => self.attach(now_ms, session, (access, identity), effects),
             Input::SetRights { session, rights } => {
                 self.set_rights(now_ms, session, rights, effects);
             }
@@ -266,7 +271,7 @@ impl Replica {
     pub fn adopt(
         &mut self,
         session: SessionId,
-        access: Access,
+        (access, identity): (Access, Option<Arc<str>>),
         owed: u64,
         effects: &mut Vec<Effect>,
     ) {
@@ -274,7 +279,7 @@ impl Replica {
             vector: Arc::new(StateVector::default()),
             patience_ms: None,
         };
-        let mut peer = Session::new(access, behind);
+        let mut peer = Session::new(access, identity, behind);
         if let Some(receipts) = peer.receipts.as_mut().filter(|_| owed > 0) {
             receipts.accept(None, owed);
             self.probing.insert(session);
@@ -296,7 +301,7 @@ impl Replica {
         &mut self,
         now_ms: u64,
         session: SessionId,
-        access: Access,
+        (access, identity): (Access, Option<Arc<str>>),
         effects: &mut Vec<Effect>,
     ) {
         let patience_ms = Some(now_ms + LISTENER_PATIENCE_MS);
@@ -305,7 +310,7 @@ impl Replica {
             vector,
             patience_ms,
         };
-        let mut peer = Session::new(access, behind);
+        let mut peer = Session::new(access, identity, behind);
         peer.presence_version = self.presence.version();
         let sent_stored = self.sent_stored.as_ref();
         peer.sent_stored = sent_stored

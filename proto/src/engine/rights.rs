@@ -2,10 +2,15 @@
 
 use bytes::Bytes;
 
+use super::presence::Speaker;
 use super::replica::Replica;
 use super::types::{Effect, Observation, Rights, SessionId};
 use crate::admission::Refusal;
 use crate::wire::{Notice, Outbound};
+
+/// Why a change of presence is refused that would speak for another identity. Clients that repeat what
+/// they hear do so, too: nobody is told.
+const PRESENCE_OF_OTHERS: &str = "presence_of_others";
 
 impl Replica {
     /// Takes presence in from who may be seen.
@@ -23,11 +28,18 @@ impl Replica {
             effects.push(Effect::Observed(Observation::Denied));
             return;
         }
-        let first = !std::mem::replace(&mut peer.presence_seen, true);
-        match self.presence.receive(now_ms, session, first, entries) {
+        let speaker = Speaker {
+            session,
+            identity: peer.identity.as_ref(),
+            is_first: !std::mem::replace(&mut peer.presence_seen, true),
+        };
+        match self.presence.receive(now_ms, speaker, entries) {
             Ok(receipt) => {
                 if receipt.echoes > 0 {
                     effects.push(Effect::Observed(Observation::PresenceEcho));
+                }
+                if receipt.foreign > 0 {
+                    effects.push(Effect::Observed(Observation::Refused(PRESENCE_OF_OTHERS)));
                 }
                 if !receipt.corrections.is_empty() {
                     let entries = self.presence.encode(receipt.corrections);

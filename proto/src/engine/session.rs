@@ -78,6 +78,8 @@ struct Probe {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) rights: Rights,
+    /// Who it was proven to be, if anybody.
+    pub(super) identity: Option<Arc<str>>,
     /// What it is owed, if it is answered by receipts.
     pub(super) receipts: Option<Receipts>,
     pub(super) phase: Phase,
@@ -122,9 +124,10 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(access: Access, phase: Phase) -> Self {
+    pub(super) fn new(access: Access, identity: Option<Arc<str>>, phase: Phase) -> Self {
         Self {
             rights: access.rights,
+            identity,
             receipts: (access.acks == Acks::Receipts).then(Receipts::default),
             phase,
             base: Arc::default(),
@@ -235,7 +238,7 @@ mod tests {
     };
 
     fn settled() -> Session {
-        let mut session = Session::new(PROBING, Phase::Live);
+        let mut session = Session::new(PROBING, None, Phase::Live);
         session.answered = true;
         session
     }
@@ -262,7 +265,7 @@ mod tests {
 
     #[test]
     fn nothing_counts_as_saved_before_offline_edits_arrived() {
-        let mut session = Session::new(PROBING, Phase::Live);
+        let mut session = Session::new(PROBING, None, Phase::Live);
         session.probe(7, 3, 1_000);
         assert_eq!(session.due_ack(1_000, 3), Some(0));
         session.answered = true;
@@ -273,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_only_sends_updates_is_acknowledged_unless_it_claims_more() {
-        let mut session = Session::new(PROBING, Phase::Live);
+        let mut session = Session::new(PROBING, None, Phase::Live);
         session.updated = true;
         session.probe(1, 3, 1_000);
         assert_eq!(session.due_ack(0, 3), Some(1));

@@ -59,6 +59,8 @@ pub struct NodePresence {
     /// An awareness update: who is here is carried by the node's sessions, who is gone was removed
     /// at this clock.
     pub entries: Bytes,
+    /// The identities that entries belong to, where they show them.
+    pub owners: Vec<(ClientId, Arc<str>)>,
     /// Clients that no session of the node carries any longer.
     pub released: Vec<ClientId>,
 }
@@ -94,6 +96,9 @@ pub struct ReplicaOptions {
     /// How often a second sessions are told of changed presence, at most; what changes more often
     /// gathers, and the newest counts. 0 for no bound.
     pub presence_per_second_max: u64,
+    /// The member of a presence entry that says who its session was proven to be. With it, nobody
+    /// speaks for another identity's entries.
+    pub presence_identity_field: Option<Arc<str>>,
     /// The largest stateless message.
     pub stateless_bytes_max: usize,
 }
@@ -107,6 +112,8 @@ pub enum Input {
         session: SessionId,
         /// What it may do, and how it is answered.
         access: Access,
+        /// Who it was proven to be, if anybody; the same as long as the session lasts.
+        identity: Option<Arc<str>>,
     },
     /// What a peer may do has changed.
     SetRights {

@@ -190,7 +190,7 @@ impl World {
             let sessions: Vec<_> = self.node.slots.keys().copied().collect();
             for session in sessions {
                 self.node.known.insert(session);
-                replica.adopt(session, ACCESS, 0, &mut self.node.effects);
+                replica.adopt(session, (ACCESS, None), 0, &mut self.node.effects);
             }
         }
         self.node.replica = Some(replica);
@@ -305,6 +305,7 @@ impl World {
                 Input::Attach {
                     session,
                     access: ACCESS,
+                    identity: None,
                 }
             }
             Item::Receive(session, message) => Input::Receive { session, message },

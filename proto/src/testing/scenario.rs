@@ -72,6 +72,7 @@ impl Plan {
             presence_entry_bytes_max: 1_000,
             presence_entries_max: 64,
             presence_per_second_max: 200,
+            presence_identity_field: None,
             stateless_bytes_max: 64 * 1024,
         };
         let delay_ms = *rng.pick(&[(0, 2), (1, 30), (20, 60), (5, 400)]);

@@ -1,7 +1,7 @@
 //! One attached session as its document sees it; it outlives the document's actor.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use driftless_proto::engine::{Access, Acks, CloseReason, Rights};
 use driftless_proto::wire::Message;
@@ -68,6 +68,11 @@ impl Slot {
             rights: *lock(&self.rights),
             acks: self.acks,
         }
+    }
+
+    /// Who the session was proven to be, if anybody: a newer token of somebody else ends it.
+    pub(super) fn identity(&self) -> Option<Arc<str>> {
+        lock(&self.holder).subject.clone()
     }
 
     pub(super) fn set_rights(&self, rights: Rights) {

@@ -176,8 +176,9 @@ impl Ready {
                     slot.line.end(reason);
                     continue;
                 }
+                let who = (slot.access(), slot.identity());
                 self.replica
-                    .adopt(session, slot.access(), slot.owed(), &mut self.effects);
+                    .adopt(session, who, slot.owed(), &mut self.effects);
                 self.slots.insert(session, slot);
             }
             if let Some(end) = self.finish(now_ms) {
@@ -301,9 +302,13 @@ impl Ready {
                 if self.slots.contains_key(&session) {
                     return None;
                 }
-                let access = slot.access();
+                let (access, identity) = (slot.access(), slot.identity());
                 self.slots.insert(session, slot);
-                Input::Attach { session, access }
+                Input::Attach {
+                    session,
+                    access,
+                    identity,
+                }
             }
             Item::Drained(session) => Input::Drained { session },
             Item::Detach(session, clean, _) => {

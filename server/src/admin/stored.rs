@@ -344,6 +344,7 @@ fn admit(
         Input::Attach {
             session,
             access: super::live::OPERATOR,
+            identity: None,
         },
         &mut effects,
     );

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use driftless_proto::ClientId;
 use driftless_proto::engine::NodePresence;
 
 use super::{Commit, Entry, Event, NodeEvent};
@@ -35,6 +36,12 @@ const ENTRY_BYTES_MIN: usize = 8 + 16 + 4;
 /// Flags of a message about presence.
 const IS_WHOLE: u8 = 1;
 const ASKS: u8 = 2;
+/// Owners follow. Written only where there are any, since nodes that do not know of them take such a
+/// message for malformed.
+const HAS_OWNERS: u8 = 4;
+
+/// What an owner takes at least: client, length.
+const OWNER_BYTES_MIN: usize = 8 + 2;
 
 /// A message and who sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,13 +176,25 @@ fn put_presence(out: &mut BytesMut, number: u64, told: &NodePresence) -> Option<
     let asks = if told.asks { ASKS } else { 0 };
     out.put_u8(PRESENCE);
     out.put_u64_le(number);
-    out.put_u8(whole | asks);
+    let owners = match told.owners.is_empty() {
+        true => 0,
+        false => HAS_OWNERS,
+    };
+    out.put_u8(whole | asks | owners);
     out.put_u32_le(u32::try_from(told.released.len()).ok()?);
     told.released
         .iter()
         .for_each(|client| out.put_u64_le(*client));
     out.put_u32_le(u32::try_from(told.entries.len()).ok()?);
     out.put_slice(&told.entries);
+    if owners != 0 {
+        out.put_u32_le(u32::try_from(told.owners.len()).ok()?);
+    }
+    for (client, owner) in &told.owners {
+        out.put_u64_le(*client);
+        out.put_u16_le(u16::try_from(owner.len()).ok()?);
+        out.put_slice(owner.as_bytes());
+    }
     Some(())
 }
 
@@ -244,7 +263,8 @@ fn read_presence(node: u64, bytes: &mut Bytes) -> Option<Event> {
     let number = bytes.try_get_u64_le().ok()?;
     let flags = bytes.try_get_u8().ok()?;
     let count = bytes.try_get_u32_le().ok()? as usize;
-    if flags & !(IS_WHOLE | ASKS) != 0 || count > bytes.remaining() / size_of::<u64>() {
+    if flags & !(IS_WHOLE | ASKS | HAS_OWNERS) != 0 || count > bytes.remaining() / size_of::<u64>()
+    {
         return None;
     }
     let released = (0..count).map(|_| bytes.try_get_u64_le().ok());
@@ -255,9 +275,27 @@ fn read_presence(node: u64, bytes: &mut Bytes) -> Option<Event> {
         asks: flags & ASKS != 0,
         released,
         entries: (length <= bytes.remaining()).then(|| bytes.split_to(length))?,
+        owners: match flags & HAS_OWNERS {
+            0 => Vec::new(),
+            _ => read_owners(bytes)?,
+        },
     };
     let told = Arc::new(told);
     Some(Event::Presence { node, number, told })
+}
+
+fn read_owners(bytes: &mut Bytes) -> Option<Vec<(ClientId, Arc<str>)>> {
+    let count = bytes.try_get_u32_le().ok()? as usize;
+    if count > bytes.remaining() / OWNER_BYTES_MIN {
+        return None;
+    }
+    let mut owner = || {
+        let client = bytes.try_get_u64_le().ok()?;
+        let length = usize::from(bytes.try_get_u16_le().ok()?);
+        let owner = (length <= bytes.remaining()).then(|| bytes.split_to(length))?;
+        Some((client, Arc::from(std::str::from_utf8(&owner).ok()?)))
+    };
+    (0..count).map(|_| owner()).collect()
 }
 
 fn read_entry(bytes: &mut Bytes) -> Option<Entry> {
@@ -306,10 +344,22 @@ mod tests {
                     asks: false,
                     entries: Bytes::from_static(b"entries"),
                     released: vec![1, u64::MAX],
+                    owners: vec![],
                 }),
             },
             Event::Stateless {
                 payload: Bytes::from_static(b"text"),
+            },
+            Event::Presence {
+                node: 7,
+                number: 13,
+                told: Arc::new(NodePresence {
+                    is_whole: false,
+                    asks: true,
+                    entries: Bytes::from_static(b"entries"),
+                    released: vec![],
+                    owners: vec![(1, "ada".into()), (u64::MAX, "".into())],
+                }),
             },
         ]
     }
@@ -324,7 +374,7 @@ mod tests {
     }
 
     /// What version 1 wrote of these events, so that later versions go on reading it.
-    const VERSION_1: [&str; 6] = [
+    const VERSION_1: [&str; 7] = [
         "01 0700000000000000 01 0300000000000000 00000000",
         "01 0700000000000000 01 0300000000000000 03000000 \
          0100000000000000 01010101010101010101010101010101 00000000 \
@@ -335,6 +385,9 @@ mod tests {
         "01 0700000000000000 04 0c00000000000000 01 02000000 \
          0100000000000000 ffffffffffffffff 07000000 656e7472696573",
         "01 0700000000000000 06 04000000 74657874",
+        // Since presence shows identities.
+        "01 0700000000000000 04 0d00000000000000 06 00000000 07000000 656e7472696573 \
+         02000000 0100000000000000 0300 616461 ffffffffffffffff 0000",
     ];
     const BEAT_OF_VERSION_1: &str = "01 0700000000000000 05";
 
@@ -423,5 +476,14 @@ mod tests {
         let end = lies.len();
         lies[end - 4..].fill(0xfe);
         assert_eq!(decode(lies.into()), Err(Unreadable::Malformed));
+        let owners = "01 0700000000000000 04 0d00000000000000 04 00000000 00000000";
+        for lie in [
+            "ffffffff",
+            "02000000 0100000000000000 0000",
+            "01000000 0100000000000000 0100 ff",
+        ] {
+            let lie = bytes_of(&format!("{owners} {lie}"));
+            assert_eq!(decode(lie), Err(Unreadable::Malformed));
+        }
     }
 }

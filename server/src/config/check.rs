@@ -31,6 +31,7 @@ pub fn consistent(settings: &Settings) -> Result<(), ConfigError> {
         )));
     }
     authenticates_one_way(settings)?;
+    knows_identities_to_show(settings)?;
     encrypts_with_both(settings)
 }
 
@@ -59,6 +60,18 @@ fn authenticates_one_way(settings: &Settings) -> Result<(), ConfigError> {
         );
     }
     Ok(())
+}
+
+/// Without authentication every session is anonymous.
+fn knows_identities_to_show(settings: &Settings) -> Result<(), ConfigError> {
+    if settings.presence_identity_field.is_none() || authenticates(settings) {
+        return Ok(());
+    }
+    Err(ConfigError::Conflict(
+        "`presence_identity_field` is set, but nothing is set to tell who somebody is; set `auth_keys`, \
+         `auth_jwks_url`, `auth_signing_key`, `auth_secret` or `auth_hook_url`"
+            .to_owned(),
+    ))
 }
 
 /// A certificate and its key are one thing.

@@ -15,6 +15,7 @@ pub mod error;
 pub mod flags;
 pub mod kinds;
 pub mod layers;
+pub mod names;
 pub mod parts;
 pub mod ranges;
 pub mod report;

@@ -21,6 +21,7 @@ pub fn replica_options(settings: &Settings) -> ReplicaOptions {
         presence_entry_bytes_max: in_memory(settings.presence_bytes_max),
         presence_entries_max: in_memory(settings.presence_entries_max),
         presence_per_second_max: settings.presence_per_second_max,
+        presence_identity_field: settings.presence_identity_field.clone(),
         stateless_bytes_max: in_memory(settings.stateless_bytes_max),
     }
 }

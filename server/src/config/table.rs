@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -12,6 +13,7 @@ use super::kinds::{
     LogStyle, Milliseconds, OptionalPath, Origins, Period, Relay, RelayMode, Size, StoreLocation,
     StoreUrl, Switch,
 };
+use super::names::MemberName;
 use super::ranges::AddressRanges;
 use super::secrets::{AnyUrl, OptionalText, PrivateUrl, Secret, SecretText, ServiceUrl};
 use super::setting::{Preset, Setting};
@@ -195,6 +197,12 @@ settings! {
             = Preset::Fixed("10s"),
             "How long an answer of the hook counts for the same token and document; spares it a rush \
              when many reconnect.";
+        "presence_identity_field" as presence_identity_field: MemberName -> Option<Arc<str>>
+            = Preset::Fixed(""),
+            "Where the server writes who somebody is into presence entries, say `verified`: each shows \
+             `\"verified\": {\"sub\": …}` for the verified identity of its session, whatever the client \
+             wrote there, and no session changes or removes the entry of another identity. Empty: \
+             entries are what clients say. The same on all nodes.";
     }
     "Several nodes" {
         "postgres_connections_max" as postgres_connections_max: Count -> u64 [2, 1_000]

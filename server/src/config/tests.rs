@@ -426,6 +426,7 @@ fn what_config_prints_can_be_used_as_a_file() {
         ("auth_jwks_url", "https://id.example.com/keys?a=b"),
         ("auth_audience", "here"),
         ("auth_keys", "keys.pem"),
+        ("presence_identity_field", "verified"),
     ];
     let first = loaded(&flags, &[], "").unwrap();
     let printed = report::as_toml(&first.effective);

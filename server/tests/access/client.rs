@@ -142,6 +142,12 @@ impl Client {
         self.say(&[&[0, 2][..], &with_length(update)].concat());
     }
 
+    /// Says that a client is here, or gone.
+    pub(crate) fn present(&mut self, client: u8, clock: u8, state: &str) {
+        let entry = [&[1, client, clock][..], &with_length(state.as_bytes())].concat();
+        self.say(&[&[1][..], &with_length(&entry)].concat());
+    }
+
     /// Writes, and waits until that was handled: the answer to a question behind it has come.
     pub(crate) fn write(&mut self, update: &[u8]) {
         self.send_update(update);

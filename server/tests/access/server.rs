@@ -53,6 +53,13 @@ impl Server {
         })
     }
 
+    /// The same, with presence that shows identities.
+    pub(crate) fn showing_identities(field: &str) -> Self {
+        Self::start(&["--presence-identity-field", field], |command| {
+            command.env("DRIFTLESS_AUTH_SECRET", SECRET);
+        })
+    }
+
     /// Whose application is asked.
     pub(crate) fn with_hook(url: &str) -> Self {
         // An answer counts for long: who looks past it finds another.

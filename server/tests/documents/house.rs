@@ -52,6 +52,7 @@ pub(crate) fn options() -> DocumentOptions {
             presence_entry_bytes_max: 64 << 10,
             presence_entries_max: 64,
             presence_per_second_max: 200,
+            presence_identity_field: None,
             stateless_bytes_max: 64 * 1024,
         },
         threads: 2,
@@ -99,11 +100,30 @@ impl House {
             .collect()
     }
 
+    /// The same, with presence that shows identities in this field.
+    pub(crate) async fn open_nodes_showing(
+        count: usize,
+        field: &str,
+        bus: impl Fn(LocalBus) -> Arc<dyn Bus>,
+    ) -> Vec<Self> {
+        let mut options = options();
+        options.replica.presence_identity_field = Some(field.into());
+        let first = Self::open(options.clone()).await;
+        let shared = LocalBus::default();
+        (0..count)
+            .map(|_| Self::over_same_store_with(&first, options.clone(), bus(shared.clone())))
+            .collect()
+    }
+
     /// One more node over the store of another one.
     pub(crate) fn over_same_store(other: &Self, bus: Arc<dyn Bus>) -> Self {
+        Self::over_same_store_with(other, options(), bus)
+    }
+
+    fn over_same_store_with(other: &Self, options: DocumentOptions, bus: Arc<dyn Bus>) -> Self {
         let (folder, store) = (other.folder.clone(), other.store.clone());
         let commits = CommitterOptions::default();
-        Self::over(folder, store.clone(), store, commits, options(), bus)
+        Self::over(folder, store.clone(), store, commits, options, bus)
     }
 
     fn over(

@@ -8,3 +8,4 @@ mod lifecycle;
 mod limits;
 mod nodes;
 mod peer;
+mod presence;

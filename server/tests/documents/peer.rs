@@ -1,6 +1,6 @@
 //! A y-websocket client without a socket: a yrs document behind a session handle.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use driftless::actors::Registry;
 use driftless::outbox::{Line, Outbox, Taken};
 use driftless::session::{AttachRequest, Documents, Encoding, Holder, ReceiveError, SessionHandle};
 use driftless::store::Origin;
+use driftless_proto::admission::{PresenceEntry, encode_entries, entries};
 use driftless_proto::engine::{Access, Acks, CloseReason, Rights};
 use driftless_proto::name::DocumentName;
 use driftless_proto::wire::{Message, Outbound, ywebsocket};
@@ -28,6 +29,8 @@ pub(crate) struct Peer {
     frames: VecDeque<Bytes>,
     pub(crate) saved: u64,
     probe: u64,
+    /// Clock and state of each client, as y-protocols takes them in.
+    presence: BTreeMap<u64, (u32, Option<String>)>,
     pub(crate) denied: Option<String>,
     pub(crate) closed: Option<CloseReason>,
 }
@@ -44,6 +47,24 @@ impl Peer {
 
     /// Joins with a document that may hold edits made offline.
     pub(crate) async fn join_with(registry: &Registry, document: &DocumentName, doc: Doc) -> Self {
+        Self::join_held(registry, document, doc, Holder::default()).await
+    }
+
+    /// Joins as somebody.
+    pub(crate) async fn join_as(registry: &Registry, document: &DocumentName, who: &str) -> Self {
+        let holder = Holder {
+            subject: Some(who.into()),
+            ..Holder::default()
+        };
+        Self::join_held(registry, document, Doc::new(), holder).await
+    }
+
+    async fn join_held(
+        registry: &Registry,
+        document: &DocumentName,
+        doc: Doc,
+        holder: Holder,
+    ) -> Self {
         let outbox = Outbox::new(256 << 10);
         let request = AttachRequest {
             document: document.clone(),
@@ -56,7 +77,7 @@ impl Peer {
                 id: 0,
             },
             origin: Origin::default(),
-            holder: Holder::default(),
+            holder,
             access: Access {
                 rights: Rights::Write,
                 acks: Acks::Probes,
@@ -70,6 +91,7 @@ impl Peer {
             frames: VecDeque::new(),
             saved: 0,
             probe: 0,
+            presence: BTreeMap::new(),
             denied: None,
             closed: None,
         };
@@ -99,6 +121,33 @@ impl Peer {
             version: self.probe,
         })
         .await;
+    }
+
+    /// Says that a client is here, or gone.
+    pub(crate) async fn present(&mut self, client: u64, clock: u32, state: Option<&str>) {
+        let entry = PresenceEntry {
+            client,
+            clock,
+            state,
+        };
+        let entries = encode_entries([entry].into_iter());
+        self.send(Message::Presence { entries }).await;
+    }
+
+    /// What a client shows of itself, as far as this peer has heard.
+    pub(crate) fn sees(&self, client: u64) -> Option<String> {
+        self.presence.get(&client)?.1.clone()
+    }
+
+    fn hear_presence(&mut self, told: &[u8]) {
+        for entry in entries(told).unwrap() {
+            let entry = entry.unwrap();
+            let state = entry.state.map(str::to_owned);
+            let known = self.presence.entry(entry.client).or_insert((0, None));
+            if entry.clock > known.0 || entry.clock == known.0 && state.is_none() {
+                *known = (entry.clock, state);
+            }
+        }
     }
 
     /// The text of the document.
@@ -193,7 +242,8 @@ impl Peer {
                 }
                 Message::SaveProbe { version } => self.saved = self.saved.max(version),
                 Message::Stateless { .. } => {}
-                Message::Presence { .. } | Message::QueryPresence => {}
+                Message::Presence { entries } => self.hear_presence(&entries),
+                Message::QueryPresence => {}
             }
         }
     }

@@ -108,6 +108,7 @@ fn document_options() -> DocumentOptions {
             presence_entry_bytes_max: SMALL_BYTES_MAX,
             presence_entries_max: 16,
             presence_per_second_max: 0,
+            presence_identity_field: None,
             stateless_bytes_max: SMALL_BYTES_MAX,
         },
         threads: 2,

@@ -205,8 +205,16 @@ pub fn presence(bytes: &Bytes) -> Result<Result<(), &'static str>, String> {
         Ok(entries) => entries,
         Err(refusal) => return Ok(Err(refusal.reason())),
     };
-    for entry in &entries {
-        entry.state.map(|state| admission::is_valid_json(state, 64));
+    for state in entries.iter().filter_map(|entry| entry.state) {
+        let is_valid = admission::is_valid_json(state, 64);
+        // A field that the corpus holds.
+        let signed = admission::sign_state(state, "n", Some("ada"));
+        if is_valid && !admission::is_valid_json(&signed, 64) {
+            return Err("a signed state is no JSON".to_owned());
+        }
+        if is_valid && admission::sign_state(&signed, "n", Some("ada")) != signed {
+            return Err("signed again, a state changes".to_owned());
+        }
     }
     let encoded = admission::encode_entries(entries.iter().copied());
     match read(&encoded) == Ok(entries) {

@@ -3,8 +3,12 @@
 //! A client that moves to another node is carried by both for a moment, then by the new one: it never
 //! vanishes. An entry that neither a session nor a node carries leaves after the grace time, on every
 //! node by itself, so that no message is needed for it and none can be lost.
+//!
+//! Owners travel beside the entries, and each node writes them into states by itself: what a node that
+//! does not know them passes on shows no identity here, whatever its clients wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -16,6 +20,10 @@ use crate::engine::types::{NodeId, NodePresence, SessionId};
 /// The least time between two messages to other nodes: cursors of a turn or two travel together, and
 /// nobody sees the difference.
 const TELL_EVERY_MS: u64 = 10;
+
+/// What an identity may add to a state on its way: the largest one, its name and, as JSON, each of its
+/// bytes in six.
+const SIGNED_BYTES_MAX: usize = 2 << 10;
 
 /// Nodes whose messages are kept in order; a cluster has some, and what is beyond is ignored.
 const NODES_MAX: usize = 1_024;
@@ -94,9 +102,14 @@ impl Presence {
         if is_whole {
             told.extend(self.carried_here());
         }
+        let owner = |client: &ClientId| {
+            let owner = self.entries.get(client)?.owner.clone()?;
+            Some((*client, owner))
+        };
         Some(NodePresence {
             is_whole,
             asks: std::mem::take(&mut self.nodes.asks),
+            owners: told.iter().filter_map(owner).collect(),
             entries: self.encode(told),
             released: released.into_iter().collect(),
         })
@@ -132,6 +145,7 @@ impl Presence {
         self.nodes.are_met = true;
         self.nodes.is_whole |= told.asks;
         let carrier = Carrier::Node(node);
+        let owners = self.told_owners(told);
         let mut missing = BTreeSet::new();
         if told.is_whole {
             missing = self.carried.get(&carrier).cloned().unwrap_or_default();
@@ -140,9 +154,10 @@ impl Presence {
         for entry in entries(&told.entries)? {
             let entry = entry?;
             missing.remove(&entry.client);
+            let owner = owners.get(&entry.client).copied();
             match entry.state {
-                Some(state) => self.hear_state(now_ms, node, &entry, state)?,
-                None => raises.extend(self.hear_removal(now_ms, node, &entry)),
+                Some(state) => self.hear_state(now_ms, node, (&entry, state), owner)?,
+                None => raises.extend(self.hear_removal(now_ms, node, &entry, owner)),
             }
         }
         missing.extend(told.released.iter().copied());
@@ -174,30 +189,40 @@ impl Presence {
         true
     }
 
+    /// The owners that a node told, where this one shows them.
+    fn told_owners<'a>(&self, told: &'a NodePresence) -> BTreeMap<ClientId, &'a Arc<str>> {
+        let owners = told.owners.iter().map(|(client, owner)| (*client, owner));
+        match self.options.identity_field {
+            Some(_) => owners.collect(),
+            None => BTreeMap::new(),
+        }
+    }
+
     fn hear_state(
         &mut self,
         now_ms: u64,
         node: NodeId,
-        entry: &PresenceEntry<'_>,
-        state: &str,
+        (entry, state): (&PresenceEntry<'_>, &str),
+        owner: Option<&Arc<str>>,
     ) -> Result<(), Refusal> {
         let client = entry.client;
         let carrier = Carrier::Node(node);
+        let has_room = self.entries.len() < ENTRIES_MAX;
         let Some(known) = self.entries.get_mut(&client) else {
-            if self.entries.len() < ENTRIES_MAX {
-                self.check_state(state)?;
-                self.carry(carrier, client);
-                self.take_in(now_ms, entry, state);
-                self.mark_foreign(client);
-            }
-            return Ok(());
+            return match has_room {
+                true => self.hear_news(now_ms, carrier, (entry, state), owner),
+                false => Ok(()),
+            };
         };
-        if entry.clock > known.clock {
-            self.check_state(state)?;
-            self.carry(carrier, client);
-            self.take_in(now_ms, entry, state);
-            self.mark_foreign(client);
-        } else if entry.clock == known.clock && known.state.is_some() {
+        if known.is_anothers(owner) {
+            return Ok(());
+        }
+        let is_live = known.state.is_some();
+        let is_claimed = is_live && known.owner.as_ref() != owner;
+        if entry.clock > known.clock || entry.clock == known.clock && is_claimed {
+            return self.hear_news(now_ms, carrier, (entry, state), owner);
+        }
+        if entry.clock == known.clock && is_live {
             known.leaves_ms = None;
             known.heard_ms = now_ms;
             self.carry(carrier, client);
@@ -208,17 +233,34 @@ impl Presence {
         Ok(())
     }
 
+    fn hear_news(
+        &mut self,
+        now_ms: u64,
+        carrier: Carrier,
+        (entry, state): (&PresenceEntry<'_>, &str),
+        owner: Option<&Arc<str>>,
+    ) -> Result<(), Refusal> {
+        self.check_state(state, self.options.entry_bytes_max + SIGNED_BYTES_MAX)?;
+        self.carry(carrier, entry.client);
+        self.set_owner(now_ms, entry.client, owner.cloned(), carrier);
+        self.take_in(now_ms, entry, state);
+        self.news.mark_foreign(entry.client);
+        Ok(())
+    }
+
     fn hear_removal(
         &mut self,
         now_ms: u64,
         node: NodeId,
         entry: &PresenceEntry<'_>,
+        owner: Option<&Arc<str>>,
     ) -> Vec<(SessionId, Bytes)> {
         let client = entry.client;
         let Some(known) = self.entries.get_mut(&client) else {
             return Vec::new();
         };
-        if entry.clock < known.clock {
+        let is_anothers = known.is_anothers(owner);
+        if entry.clock < known.clock || is_anothers && entry.clock > known.clock {
             return Vec::new();
         }
         if known.state.is_none() {
@@ -232,15 +274,13 @@ impl Presence {
                 .entries
                 .get(&client)
                 .is_some_and(|it| !it.carriers.is_empty());
-            if is_carried {
+            if is_carried || is_anothers {
                 return raises;
             }
         }
-        if let Some(known) = self.entries.get_mut(&client) {
-            known.clock = entry.clock;
-        }
+        self.entry(client).clock = entry.clock;
         self.remove(now_ms, client);
-        self.mark_foreign(client);
+        self.news.mark_foreign(client);
         Vec::new()
     }
 

@@ -5,6 +5,7 @@
 mod acks;
 mod failures;
 mod foreign;
+mod identities;
 mod joining;
 mod limits;
 mod nodes;
@@ -37,6 +38,7 @@ fn options() -> ReplicaOptions {
         presence_entry_bytes_max: 100,
         presence_entries_max: 3,
         presence_per_second_max: 200,
+        presence_identity_field: None,
         stateless_bytes_max: 100,
     }
 }
@@ -179,8 +181,15 @@ fn attach(session: u64) -> Input {
 }
 
 fn attach_with(session: u64, access: Access) -> Input {
-    let session = SessionId(session);
-    Input::Attach { session, access }
+    attach_as(session, access, None)
+}
+
+fn attach_as(session: u64, access: Access, identity: Option<&str>) -> Input {
+    Input::Attach {
+        session: SessionId(session),
+        access,
+        identity: identity.map(Into::into),
+    }
 }
 
 fn receive(session: u64, message: Message) -> Input {

@@ -113,6 +113,35 @@ fn a_flood_is_told_at_its_rate_and_its_newest_entry_reaches_all() {
 }
 
 #[test]
+fn a_flood_holds_up_what_others_change_for_one_gathering_only() {
+    let mut bench = Bench::new(ReplicaOptions {
+        presence_per_second_max: 20,
+        ..options()
+    });
+    bench.join([1, 2, 3]);
+    let mut said_ms = None;
+    let mut delays_ms = Vec::new();
+    for clock in 1..=3_000 {
+        bench.now_ms += 1;
+        let mut inputs = vec![say(1, &[(11, clock, HERE)])];
+        if said_ms.is_none() && clock % 37 == 0 {
+            said_ms = Some(bench.now_ms);
+            inputs.push(say(2, &[(12, clock, HERE)]));
+        }
+        let effects = bench.turn(inputs);
+        if heard(&effects, 3).iter().any(|(client, ..)| *client == 12) {
+            delays_ms.push(bench.now_ms - said_ms.take().unwrap());
+        }
+    }
+    assert!(delays_ms.len() > 40, "{delays_ms:?}");
+    assert!(
+        delays_ms.iter().all(|delay| *delay <= 1_000 / 20),
+        "{delays_ms:?}"
+    );
+    assert!(delays_ms.iter().any(|delay| *delay > 0), "it was held back");
+}
+
+#[test]
 fn an_echo_makes_nobody_a_carrier() {
     let mut bench = Bench::new(options());
     bench.join([1, 2]);
