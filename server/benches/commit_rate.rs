@@ -114,5 +114,6 @@ fn append(names: &[DocumentName], number: u64) -> Append {
         time_ms,
         update: Bytes::from(vec![number as u8; UPDATE_BYTES]),
         after: None,
+        claims: Vec::new(),
     }
 }

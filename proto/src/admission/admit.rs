@@ -78,7 +78,32 @@ pub fn admit(
     tombstone: Option<&StateVector>,
     limits: &Limits,
 ) -> Result<Admission, Refusal> {
-    let judged = judge(update, known, tombstone, limits)?;
+    admit_asking(update, known, tombstone, limits, None)
+}
+
+/// The same, unless `may_add` refuses a client: it is asked for each one that the update holds new
+/// structs of, whether or not their needs are met, with the clock behind the last of them.
+///
+/// # Errors
+/// [`Refusal::NotYours`], after all clients were asked for; otherwise as [`admit`].
+pub fn admit_if(
+    update: &Bytes,
+    known: &mut Known,
+    tombstone: Option<&StateVector>,
+    limits: &Limits,
+    mut may_add: impl FnMut(ClientId, Clock) -> bool,
+) -> Result<Admission, Refusal> {
+    admit_asking(update, known, tombstone, limits, Some(&mut may_add))
+}
+
+fn admit_asking(
+    update: &Bytes,
+    known: &mut Known,
+    tombstone: Option<&StateVector>,
+    limits: &Limits,
+    may_add: Option<MayAdd<'_>>,
+) -> Result<Admission, Refusal> {
+    let judged = judge(update, known, tombstone, limits, may_add)?;
     if let Some(admitted) = &judged.admission.admitted {
         for advance in &admitted.advances {
             known.vector.raise_to(advance.client, advance.to);
@@ -98,10 +123,13 @@ pub fn preview(
     tombstone: Option<&StateVector>,
     limits: &Limits,
 ) -> Result<Admission, Refusal> {
-    let judged = judge(update, known, tombstone, limits)?;
+    let judged = judge(update, known, tombstone, limits, None)?;
     judged.take_back(known);
     Ok(judged.admission)
 }
+
+/// Whether new structs of a client may be added, up to a clock.
+type MayAdd<'a> = &'a mut dyn FnMut(ClientId, Clock) -> bool;
 
 /// An update that was judged; its places are noted and nothing else.
 struct Judged {
@@ -125,6 +153,7 @@ fn judge(
     known: &mut Known,
     tombstone: Option<&StateVector>,
     limits: &Limits,
+    may_add: Option<MayAdd<'_>>,
 ) -> Result<Judged, Refusal> {
     if update.len() > limits.update_bytes_max {
         return Err(Refusal::TooLarge {
@@ -140,6 +169,9 @@ fn judge(
     }
     if let Some(tombstone) = tombstone {
         check_epoch(&update, &parts, tombstone)?;
+    }
+    if let Some(may_add) = may_add {
+        check_clients(&parts, &known.vector, may_add)?;
     }
     let mut judged = Judged {
         admission: Admission::default(),
@@ -170,6 +202,19 @@ fn check_epoch(update: &[u8], parts: &Scan, tombstone: &StateVector) -> Result<(
     } else {
         Ok(())
     }
+}
+
+/// Asks for every client that new structs are there of. Also of those that lack something they need:
+/// they would come again.
+fn check_clients(parts: &Scan, vector: &StateVector, may_add: MayAdd<'_>) -> Result<(), Refusal> {
+    let mut may_add_all = true;
+    for section in &parts.sections {
+        let has_structs = section.first_clock < section.end_clock;
+        if has_structs && vector.get(section.client) < section.end_clock {
+            may_add_all &= may_add(section.client, section.end_clock);
+        }
+    }
+    may_add_all.then_some(()).ok_or(Refusal::NotYours)
 }
 
 /// Walks, judges and collects; only `known.places` is changed.

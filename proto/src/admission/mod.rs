@@ -42,7 +42,7 @@ mod tests;
 mod vector;
 mod write;
 
-pub use admit::{Admission, Admitted, Advance, Gap, Limits, admit, preview};
+pub use admit::{Admission, Admitted, Advance, Gap, Limits, admit, admit_if, preview};
 pub use chunk::{chunks, difference};
 pub use deletes::DeleteSet;
 pub use identity::sign_state;

@@ -58,6 +58,9 @@ pub enum Refusal {
     /// A state that has to be complete has a hole, or refers to what it does not hold.
     #[error("the state is not complete")]
     Incomplete,
+    /// The update adds structs under a client id that its sender may not use.
+    #[error("the update adds changes under a client id of somebody else")]
+    NotYours,
     /// The update belongs to an epoch of the document that was deleted.
     #[error("the document was deleted; this change belongs to its old content")]
     Deleted,
@@ -87,6 +90,7 @@ impl Refusal {
             Self::LongValue => "long_value",
             Self::GapTooWide => "gap_too_wide",
             Self::Incomplete => "incomplete",
+            Self::NotYours => "client_id_of_another",
             Self::Deleted => "deleted",
         }
     }

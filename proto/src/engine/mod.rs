@@ -16,6 +16,8 @@ mod canonical;
 mod close;
 mod crdt;
 pub mod export;
+mod owners;
+mod peers;
 mod presence;
 mod receipts;
 mod relay;
@@ -34,6 +36,7 @@ pub use close::CloseReason;
 pub use replica::{Replica, VALUE_NESTING_MAX};
 pub use snapshot::{SnapshotError, build_snapshot, is_same_state};
 pub use types::{
-    Access, Acks, Effect, HELD, Input, LoadError, Missed, NodeId, NodePresence, Observation, Relay,
-    ReplicaOptions, Rights, SessionId, StoredDocument, Suspect, Writes,
+    Access, Acks, Claim, ClientIds, Effect, HELD, Identity, Input, LoadError, Missed, NodeId,
+    NodePresence, Observation, Relay, ReplicaOptions, Rights, SessionId, StoredDocument, Suspect,
+    Writes,
 };

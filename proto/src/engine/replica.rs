@@ -6,21 +6,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::close::CloseReason;
+use super::owners::Owners;
 use super::presence::{Presence, PresenceOptions};
 use super::receipts::give_up_receipts;
 use super::relay::Gated;
 use super::session::{Phase, Session};
 use super::state::State;
 use super::types::{
-    Access, Acks, Effect, Input, LoadError, Observation, ReplicaOptions, SessionId, StoredDocument,
-    Writes,
+    Claim, ClientIds, Effect, Input, LoadError, Observation, Relay, ReplicaOptions, SessionId,
+    StoredDocument, Writes,
 };
 use crate::admission::{Admitted, Advance, Limits, Refusal, StateVector};
 use crate::wire::{Message, Outbound};
-
-/// How long a peer may be silent about what it has before it is served like a listener that
-/// never asks. Honest clients send step 1 in their first packet.
-const LISTENER_PATIENCE_MS: u64 = 1_000;
 
 /// How deep JSON and other values may nest inside one struct; yrs reads them by recursion.
 pub const VALUE_NESTING_MAX: usize = 64;
@@ -35,6 +32,8 @@ pub(super) struct Staged {
     /// Who sent it; `None` for what another node has committed.
     pub(super) author: Option<SessionId>,
     pub(super) admitted: Admitted,
+    /// The client ids that got an owner by it.
+    pub(super) claims: Vec<Claim>,
 }
 
 /// The in-memory copy of one document, with its peers. A value without a runtime: the caller
@@ -45,6 +44,8 @@ pub struct Replica {
     pub(super) limits: Limits,
     pub(super) state: State,
     pub(super) sessions: BTreeMap<SessionId, Session>,
+    /// Whose client ids are; `None` where they are free.
+    pub(super) owners: Option<Owners>,
     pub(super) presence: Presence,
     pub(super) writes: Writes,
     /// Structs that broke this document before.
@@ -55,6 +56,8 @@ pub struct Replica {
     pub(super) staged_own: u64,
     /// Sessions with an open gap.
     pub(super) gapped: BTreeSet<SessionId>,
+    /// Sessions whose edits were refused until others bring theirs.
+    pub(super) awaiting_others: BTreeSet<SessionId>,
     /// Sessions that wait for an ack.
     pub(super) probing: BTreeSet<SessionId>,
     /// Sessions with a question to answer at the end of the turn.
@@ -75,7 +78,7 @@ pub struct Replica {
     /// The sessions that were sent a state, or a part of one, in this turn.
     pub(super) turn_states: BTreeSet<SessionId>,
     /// Sessions of the first turn that were sent what was loaded, and how far that is.
-    sent_stored: Option<(Arc<StateVector>, Vec<SessionId>)>,
+    pub(super) sent_stored: Option<(Arc<StateVector>, Vec<SessionId>)>,
     /// Set after a failure: nothing is touched any more.
     pub(super) dead: bool,
 }
@@ -83,15 +86,22 @@ pub struct Replica {
 impl Replica {
     /// A replica of a document that was never written.
     pub fn empty(options: ReplicaOptions) -> Self {
-        Self::with_state(options, State::empty(None))
+        Self::with_state(options, State::empty(None), &[])
     }
 
     /// A replica from stored bytes; complete or an error, never a part.
     pub fn load(options: ReplicaOptions, stored: &StoredDocument) -> Result<Self, LoadError> {
-        Ok(Self::with_state(options, State::load(stored)?))
+        let state = State::load(stored)?;
+        Ok(Self::with_state(options, state, &stored.owners))
     }
 
-    fn with_state(options: ReplicaOptions, state: State) -> Self {
+    fn with_state(mut options: ReplicaOptions, state: State, owners: &[Claim]) -> Self {
+        if options.client_ids == ClientIds::Bound {
+            // Else a crash leaves peers with edits of each other that only their authors may bring,
+            // and each of them is refused for those of the other.
+            options.relay = Relay::Durable;
+        }
+        let owners = Owners::new(options.client_ids, owners);
         let limits = Limits {
             update_bytes_max: options.update_bytes_max,
             nesting_max: VALUE_NESTING_MAX,
@@ -109,6 +119,7 @@ impl Replica {
             limits,
             state,
             sessions: BTreeMap::new(),
+            owners,
             presence,
             writes: Writes::Open,
             banned: Vec::new(),
@@ -116,6 +127,7 @@ impl Replica {
             staged_bytes: 0,
             staged_own: 0,
             gapped: BTreeSet::new(),
+            awaiting_others: BTreeSet::new(),
             probing: BTreeSet::new(),
             asking: BTreeSet::new(),
             listeners: BTreeSet::new(),
@@ -142,7 +154,7 @@ impl Replica {
                 session,
                 access,
                 identity,
-            } => self.attach(now_ms, session, (access, identity), effects),
+            } => self.attach(now_ms, session, access, identity, effects),
             Input::SetRights { session, rights } => {
                 self.set_rights(now_ms, session, rights, effects);
             }
@@ -164,7 +176,12 @@ impl Replica {
             }
             Input::Overflow { session, missed } => self.overflow(session, missed, effects),
             Input::Foreign { update } => self.receive_foreign(&update, effects),
-            Input::Held { update } => self.receive_held(&update, effects),
+            Input::Held { update, owners } => self.receive_held(&update, owners, effects),
+            Input::Owners { owners } => {
+                if let Some(known) = &mut self.owners {
+                    known.learn(owners);
+                }
+            }
             Input::MeetNodes => self.presence.meet_nodes(),
             Input::NodePresence { node, number, told } => {
                 self.hear_node(now_ms, (node, number), &told, effects);
@@ -197,6 +214,7 @@ impl Replica {
             effects.push(Effect::TellNodes { told });
         }
         self.reask_gaps(now_ms, effects);
+        self.ask_for_refused(effects);
         if !self.answer_asking(now_ms, effects) {
             return;
         }
@@ -265,70 +283,9 @@ impl Replica {
         self.state.forget_encodings();
     }
 
-    /// Takes over a session whose former replica is gone: it is sent the whole state, since what
-    /// reached it is not known, and asked for what only it still has. `owed` are the updates of it that
-    /// the former replica did not answer, for a session that is answered by receipts.
-    pub fn adopt(
-        &mut self,
-        session: SessionId,
-        (access, identity): (Access, Option<Arc<str>>),
-        owed: u64,
-        effects: &mut Vec<Effect>,
-    ) {
-        let behind = Phase::Behind {
-            vector: Arc::new(StateVector::default()),
-            patience_ms: None,
-        };
-        let mut peer = Session::new(access, identity, behind);
-        if let Some(receipts) = peer.receipts.as_mut().filter(|_| owed > 0) {
-            receipts.accept(None, owed);
-            self.probing.insert(session);
-        }
-        // The former replica may have lost what it sent: only its answer tells that all is here.
-        peer.claims_more = true;
-        self.sessions.insert(session, peer);
-        self.live = None;
-        self.ask_step1(session, false, effects);
-        effects.push(Effect::NotifyDrained { session });
-    }
-
     /// Refuses these structs from now on: they broke the document before.
     pub fn ban(&mut self, range: Advance) {
         self.banned.push(range);
-    }
-
-    fn attach(
-        &mut self,
-        now_ms: u64,
-        session: SessionId,
-        (access, identity): (Access, Option<Arc<str>>),
-        effects: &mut Vec<Effect>,
-    ) {
-        let patience_ms = Some(now_ms + LISTENER_PATIENCE_MS);
-        let vector = Arc::new(self.state.known.vector.clone());
-        let behind = Phase::Behind {
-            vector,
-            patience_ms,
-        };
-        let mut peer = Session::new(access, identity, behind);
-        peer.presence_version = self.presence.version();
-        let sent_stored = self.sent_stored.as_ref();
-        peer.sent_stored = sent_stored
-            .filter(|(_, sessions)| sessions.contains(&session))
-            .map(|(vector, _)| vector.clone());
-        self.sessions.insert(session, peer);
-        self.listeners.insert(session);
-        self.live = None;
-        if access.acks == Acks::Probes {
-            // Others are asked in answer to their own question, which is when they begin to count.
-            self.ask_step1(session, false, effects);
-        }
-        if let Some(entries) = self.presence.everyone() {
-            effects.push(Effect::Send {
-                to: session,
-                message: Outbound::Presence { entries },
-            });
-        }
     }
 
     /// Sends our own step 1. `is_counted`: a session that is answered by receipts expects one for its
@@ -463,6 +420,7 @@ impl Replica {
         self.presence.detach(now_ms, session, clean);
         for set in [
             &mut self.gapped,
+            &mut self.awaiting_others,
             &mut self.probing,
             &mut self.asking,
             &mut self.listeners,

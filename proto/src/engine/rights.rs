@@ -114,22 +114,33 @@ impl Replica {
             self.presence.detach(now_ms, session, true);
         }
         let can_write = rights >= Rights::Write;
-        if can_write != (before >= Rights::Write) {
+        let is_changed = can_write != (before >= Rights::Write);
+        let gains = can_write && rights > before;
+        if is_changed || gains {
             peer.denied = false;
-            // What was refused before stays with its sender until it is asked for it again.
-            let asks_again = can_write && std::mem::take(&mut peer.refused);
-            if asks_again {
-                (peer.answered, peer.claims_more) = (false, true);
-                if let Some(receipts) = &mut peer.receipts {
-                    receipts.restore();
-                    self.probing.insert(session);
-                }
-            }
-            self.notify(session, Notice::Access { can_write }, effects);
-            if asks_again {
-                self.ask_step1(session, false, effects);
-            }
         }
+        if is_changed {
+            self.notify(session, Notice::Access { can_write }, effects);
+        }
+        if gains {
+            self.ask_again(session, effects);
+        }
+    }
+
+    /// Asks a session again for what was refused, which stays with its sender until then.
+    pub(super) fn ask_again(&mut self, session: SessionId, effects: &mut Vec<Effect>) {
+        let Some(peer) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        if !std::mem::take(&mut peer.refused) {
+            return;
+        }
+        (peer.answered, peer.claims_more) = (false, true);
+        if let Some(receipts) = &mut peer.receipts {
+            receipts.restore();
+            self.probing.insert(session);
+        }
+        self.ask_step1(session, false, effects);
     }
 
     pub(super) fn notify(&self, session: SessionId, notice: Notice, effects: &mut Vec<Effect>) {

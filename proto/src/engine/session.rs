@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::receipts::Receipts;
-use super::types::{Access, Acks, Rights};
+use super::types::{Access, Acks, Identity, Rights};
 use crate::admission::StateVector;
 
 /// The most acks that wait for commits at a time; beyond it the last two become one, since acks
@@ -78,8 +78,8 @@ struct Probe {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) rights: Rights,
-    /// Who it was proven to be, if anybody.
-    pub(super) identity: Option<Arc<str>>,
+    /// Whose changes its are.
+    pub(super) identity: Identity,
     /// What it is owed, if it is answered by receipts.
     pub(super) receipts: Option<Receipts>,
     pub(super) phase: Phase,
@@ -98,6 +98,8 @@ pub(super) struct Session {
     pub(super) refused: bool,
     /// It was told that its edits are refused.
     pub(super) denied: bool,
+    /// What others have to bring before edits that were refused are asked for again.
+    pub(super) awaits_others: StateVector,
     /// It sent presence before.
     pub(super) presence_seen: bool,
     pub(super) gap: Option<OpenGap>,
@@ -124,7 +126,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(access: Access, identity: Option<Arc<str>>, phase: Phase) -> Self {
+    pub(super) fn new(access: Access, identity: Identity, phase: Phase) -> Self {
         Self {
             rights: access.rights,
             identity,
@@ -136,6 +138,7 @@ impl Session {
             updated: false,
             refused: false,
             denied: false,
+            awaits_others: StateVector::default(),
             presence_seen: false,
             gap: None,
             lost_replies: false,

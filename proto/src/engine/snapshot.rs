@@ -26,7 +26,7 @@ pub fn build_snapshot(base: Option<&Bytes>, appends: &[Bytes]) -> Result<Bytes, 
     let stored = StoredDocument {
         snapshot: base.cloned(),
         appends: appends.to_vec(),
-        tombstone: None,
+        ..StoredDocument::default()
     };
     let mut state = State::load(&stored)?;
     let snapshot = state.encode_whole().map_err(|_| SnapshotError::Encode)?;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::crdt::{Crdt, Failed};
 use super::types::{LoadError, StoredDocument};
 use crate::admission::{self, Admission, Admitted, Known, Limits, Refusal, StateVector};
+use crate::{ClientId, Clock};
 
 /// Appends applied in one transaction while loading; merging is linear, and one large transaction
 /// costs less than many small ones, but a damaged append has to be found again one by one.
@@ -107,6 +108,17 @@ impl State {
     /// must be given to [`Self::apply`] before anything is encoded.
     pub(super) fn admit(&mut self, update: &Bytes, limits: &Limits) -> Result<Admission, Refusal> {
         admission::admit(update, &mut self.known, self.tombstone.as_ref(), limits)
+    }
+
+    /// The same, unless `may_add` refuses new structs of a client up to a clock.
+    pub(super) fn admit_if(
+        &mut self,
+        update: &Bytes,
+        limits: &Limits,
+        may_add: impl FnMut(ClientId, Clock) -> bool,
+    ) -> Result<Admission, Refusal> {
+        let tombstone = self.tombstone.as_ref();
+        admission::admit_if(update, &mut self.known, tombstone, limits, may_add)
     }
 
     /// Whether an update brings anything, without taking it in.

@@ -22,6 +22,32 @@ pub enum Rights {
     Comment,
     /// Change the document.
     Write,
+    /// Change it under client ids of others, too.
+    Admin,
+    /// The same on behalf of others: it takes no client id as its own.
+    Relay,
+}
+
+/// Whose changes a session's are: the verified identity. Sessions without one are all the same, nobody.
+pub type Identity = Option<Arc<str>>;
+
+/// Whether client ids belong to somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientIds {
+    /// Whoever may write may do so under any client id.
+    Free,
+    /// A client id belongs to the identity that wrote under it first. Changes are then relayed after
+    /// their commit ([`Relay::Durable`]).
+    Bound,
+}
+
+/// A client id and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The id.
+    pub client: ClientId,
+    /// Whose it is.
+    pub owner: Identity,
 }
 
 /// How a session hears that its changes are durable.
@@ -101,6 +127,8 @@ pub struct ReplicaOptions {
     pub presence_identity_field: Option<Arc<str>>,
     /// The largest stateless message.
     pub stateless_bytes_max: usize,
+    /// Whether client ids belong to somebody.
+    pub client_ids: ClientIds,
 }
 
 /// What enters the engine.
@@ -112,8 +140,8 @@ pub enum Input {
         session: SessionId,
         /// What it may do, and how it is answered.
         access: Access,
-        /// Who it was proven to be, if anybody; the same as long as the session lasts.
-        identity: Option<Arc<str>>,
+        /// Whose changes its will be.
+        identity: Identity,
     },
     /// What a peer may do has changed.
     SetRights {
@@ -199,6 +227,13 @@ pub enum Input {
     Held {
         /// The whole state (Yjs v1).
         update: Bytes,
+        /// The owners of client ids that it knew ([`Replica::owners`](super::Replica::owners)).
+        owners: Vec<Claim>,
+    },
+    /// What the store has on record of owners of client ids; it outweighs what was known.
+    Owners {
+        /// Some of them or all.
+        owners: Vec<Claim>,
     },
     /// All appends up to this version are durable.
     Committed {
@@ -273,6 +308,9 @@ pub enum Effect {
         session: SessionId,
         /// The admitted bytes (Yjs v1).
         update: Bytes,
+        /// The client ids that got an owner by it, to be stored with it: the first that is stored
+        /// counts.
+        claims: Vec<Claim>,
     },
     /// Answer updates of a session that is answered by receipts.
     Receipts {
@@ -351,6 +389,11 @@ pub enum Observation {
     PresenceHeldBack,
     /// A write was answered with a denial.
     Denied,
+    /// One of them because it adds to client ids of others; counts as one of [`Self::Denied`], too.
+    NotYours {
+        /// Whose write.
+        session: SessionId,
+    },
 }
 
 /// A document as it comes from the store.
@@ -362,6 +405,8 @@ pub struct StoredDocument {
     pub appends: Vec<Bytes>,
     /// State vectors of deleted epochs, merged.
     pub tombstone: Option<StateVector>,
+    /// The owners of client ids; not looked at where ids are free.
+    pub owners: Vec<Claim>,
 }
 
 /// Why stored data does not make a replica.

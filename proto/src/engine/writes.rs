@@ -3,10 +3,11 @@
 use bytes::Bytes;
 
 use super::close::CloseReason;
+use super::owners::NotAdmitted;
 use super::receipts::give_up_receipts;
 use super::replica::{Replica, Staged};
 use super::session::OpenGap;
-use super::types::{Effect, HELD, Observation, Rights, SessionId, Suspect, Writes};
+use super::types::{Claim, Effect, HELD, Observation, Rights, SessionId, Suspect, Writes};
 use crate::admission::{self, Admission, Admitted, Advance, Gap, Refusal, StateVector};
 use crate::wire::Outbound;
 
@@ -36,18 +37,28 @@ impl Replica {
         }
         let staged = std::mem::take(&mut self.staged);
         (self.staged_bytes, self.staged_own) = (0, 0);
-        let (authors, parts): (Vec<Option<SessionId>>, Vec<Admitted>) = staged
-            .into_iter()
-            .map(|staged| (staged.author, staged.admitted))
-            .unzip();
+        let mut origins = Vec::with_capacity(staged.len());
+        let mut parts = Vec::with_capacity(staged.len());
+        for Staged {
+            author,
+            admitted,
+            claims,
+        } in staged
+        {
+            origins.push((author, claims));
+            parts.push(admitted);
+        }
         let Ok(merged) = self.state.apply(&parts) else {
-            let suspects = authors.into_iter().zip(parts).filter_map(|(author, part)| {
-                Some(Suspect {
-                    session: author?,
-                    update: part.update,
-                    advances: part.advances,
-                })
-            });
+            let suspects = origins
+                .into_iter()
+                .zip(parts)
+                .filter_map(|((author, _), part)| {
+                    Some(Suspect {
+                        session: author?,
+                        update: part.update,
+                        advances: part.advances,
+                    })
+                });
             return self.die(suspects.collect(), effects);
         };
         effects.push(Effect::Observed(Observation::Applied {
@@ -57,7 +68,7 @@ impl Replica {
             .iter()
             .flat_map(|part| part.advances.iter().copied())
             .collect();
-        let only = self.append(&authors, &parts, merged.as_ref(), effects);
+        let only = self.append(origins, &parts, merged.as_ref(), effects);
         if let Some(update) = merged {
             self.broadcast(only, Outbound::Update { update }, advances, effects);
         }
@@ -69,29 +80,32 @@ impl Replica {
     /// stored again. Returns the author if there is only one.
     fn append(
         &mut self,
-        authors: &[Option<SessionId>],
+        mut origins: Vec<Origin>,
         parts: &[Admitted],
         merged: Option<&Bytes>,
         effects: &mut Vec<Effect>,
     ) -> Option<SessionId> {
         let mut only = None;
         let mut rest = parts;
-        for run in authors.chunk_by(|one, next| one == next) {
+        let count = origins.len();
+        for run in origins.chunk_by_mut(|one, next| one.0 == next.0) {
             let (group, behind) = rest.split_at(run.len().min(rest.len()));
             rest = behind;
-            let Some(session) = run.first().copied().flatten() else {
+            let Some(session) = run.first().and_then(|(author, _)| *author) else {
                 continue;
             };
-            only = (run.len() == authors.len()).then_some(session);
+            only = (run.len() == count).then_some(session);
             let update = match (only, merged) {
                 (Some(_), Some(merged)) => merged.clone(),
                 _ => admission::merge(group),
             };
+            let claims = run.iter_mut().flat_map(|(_, claims)| claims.drain(..));
             self.version += group.len() as u64;
             effects.push(Effect::Append {
                 version: self.version,
                 session,
                 update,
+                claims: claims.collect(),
             });
         }
         only
@@ -166,16 +180,14 @@ impl Replica {
                 return Taken::NOT;
             }
         }
-        match self.state.admit(update, &self.limits) {
+        match self.admit_from(session, update) {
             Ok(admission) => {
                 let was_announced = self.was_announced(session, &admission);
                 let Admission { admitted, gap } = admission;
                 match admitted {
                     Some(admitted) => {
-                        self.staged_bytes += admitted.update.len();
-                        self.staged_own += 1;
-                        let author = Some(session);
-                        self.staged.push(Staged { author, admitted });
+                        let claims = self.claim(session, &admitted.advances);
+                        self.stage(session, admitted, claims);
                     }
                     None => effects.push(Effect::Observed(Observation::Duplicate)),
                 }
@@ -188,14 +200,28 @@ impl Replica {
                     was_announced,
                 }
             }
-            Err(refusal) => {
+            Err(NotAdmitted::NotYours(others)) => {
+                self.deny_in_others_name(session, update, &others, effects)
+            }
+            Err(NotAdmitted::Refused(refusal)) => {
                 self.refuse(now_ms, session, refusal, effects);
                 Taken::NOT
             }
         }
     }
 
-    fn was_announced(&self, session: SessionId, admission: &Admission) -> bool {
+    /// Has an update applied and stored at the end of the turn.
+    fn stage(&mut self, author: SessionId, admitted: Admitted, claims: Vec<Claim>) {
+        self.staged_bytes += admitted.update.len();
+        self.staged_own += 1;
+        self.staged.push(Staged {
+            author: Some(author),
+            admitted,
+            claims,
+        });
+    }
+
+    pub(super) fn was_announced(&self, session: SessionId, admission: &Admission) -> bool {
         let peer = self.sessions.get(&session);
         let receipts = peer.and_then(|peer| peer.receipts.as_ref());
         receipts.is_some_and(|receipts| receipts.was_announced(admission))
@@ -207,8 +233,11 @@ impl Replica {
         match self.state.admit_stored(update) {
             Some(Some(admitted)) => {
                 self.staged_bytes += admitted.update.len();
-                let author = None;
-                self.staged.push(Staged { author, admitted });
+                self.staged.push(Staged {
+                    author: None,
+                    admitted,
+                    claims: Vec::new(),
+                });
             }
             Some(None) => effects.push(Effect::Observed(Observation::Duplicate)),
             None => {
@@ -219,14 +248,17 @@ impl Replica {
     }
 
     /// Stages what a former replica held beyond the log.
-    pub(super) fn receive_held(&mut self, update: &Bytes, effects: &mut Vec<Effect>) {
+    pub(super) fn receive_held(
+        &mut self,
+        update: &Bytes,
+        owners: Vec<Claim>,
+        effects: &mut Vec<Effect>,
+    ) {
         match self.state.admit(update, &self.limits) {
             Ok(Admission { admitted, .. }) => {
                 if let Some(admitted) = admitted {
-                    self.staged_bytes += admitted.update.len();
-                    self.staged_own += 1;
-                    let author = Some(HELD);
-                    self.staged.push(Staged { author, admitted });
+                    let claims = self.claim_held(owners);
+                    self.stage(HELD, admitted, claims);
                 }
             }
             Err(refusal) => {
@@ -312,7 +344,7 @@ impl Replica {
     }
 
     /// Tells a session once that its changes are not taken in; it stays and can read.
-    fn deny(&mut self, session: SessionId, reason: String, effects: &mut Vec<Effect>) {
+    pub(super) fn deny(&mut self, session: SessionId, reason: String, effects: &mut Vec<Effect>) {
         effects.push(Effect::Observed(Observation::Denied));
         let Some(peer) = self.sessions.get_mut(&session) else {
             return;
@@ -385,12 +417,15 @@ impl Replica {
     }
 }
 
+/// Who sent an update, if it is to be stored here, and which client ids got an owner by it.
+type Origin = (Option<SessionId>, Vec<Claim>);
+
 /// What became of an update.
-struct Taken {
+pub(super) struct Taken {
     /// What is new in it is part of the document, or will be once a gap is filled.
-    is_taken: bool,
+    pub(super) is_taken: bool,
     /// It was made before the peer's step 1.
-    was_announced: bool,
+    pub(super) was_announced: bool,
 }
 
 impl Taken {

@@ -8,8 +8,8 @@ use super::violation::Violation;
 use super::world::{Event, World};
 use crate::admission::StateVector;
 use crate::engine::{
-    Access, Acks, CloseReason, Effect, Input, Missed, Observation, Replica, Rights, SessionId,
-    Writes,
+    Access, Acks, CloseReason, Effect, Identity, Input, Missed, Observation, Replica, Rights,
+    SessionId, Writes,
 };
 use crate::wire::{Message, Outbound};
 
@@ -190,7 +190,8 @@ impl World {
             let sessions: Vec<_> = self.node.slots.keys().copied().collect();
             for session in sessions {
                 self.node.known.insert(session);
-                replica.adopt(session, (ACCESS, None), 0, &mut self.node.effects);
+                let identity = self.identity(session);
+                replica.adopt(session, ACCESS, identity, 0, &mut self.node.effects);
             }
         }
         self.node.replica = Some(replica);
@@ -294,6 +295,16 @@ impl World {
         }
     }
 
+    /// Whose session it is: tabs of one browser are one person.
+    fn identity(&self, session: SessionId) -> Identity {
+        let link = self.node.slots.get(&session)?.link;
+        let client = &self.clients[self.links[link].client];
+        Some(match client.group {
+            Some(group) => format!("browser {group}").into(),
+            None => format!("client {}", client.name).into(),
+        })
+    }
+
     fn input(&mut self, item: Item) -> Option<Input> {
         Some(match item {
             Item::Attach(session) => {
@@ -305,7 +316,7 @@ impl World {
                 Input::Attach {
                     session,
                     access: ACCESS,
-                    identity: None,
+                    identity: self.identity(session),
                 }
             }
             Item::Receive(session, message) => Input::Receive { session, message },
@@ -357,9 +368,13 @@ impl World {
                     }
                 }
                 Effect::Append {
-                    version, update, ..
+                    version,
+                    update,
+                    claims,
+                    ..
                 } => {
-                    self.store.submit(self.node.generation, version, update);
+                    let place = (self.node.generation, version);
+                    self.store.submit(place, update, claims);
                     self.begin_commit(0);
                 }
                 Effect::NotifyDrained { session } => {
@@ -437,6 +452,7 @@ impl World {
             Observation::PresenceEcho => "presence echoes",
             Observation::PresenceHeldBack => "presence held back",
             Observation::Denied => "denials",
+            Observation::NotYours { .. } => "denials_in_others_names",
         };
         self.count(label);
     }

@@ -1,7 +1,7 @@
 //! What happens in a simulation: sizes, manners and faults, all drawn from the seed.
 
 use super::rng::Rng;
-use crate::engine::{Relay, ReplicaOptions};
+use crate::engine::{ClientIds, Relay, ReplicaOptions};
 
 /// Something that goes wrong, or happens rarely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,9 +74,10 @@ impl Plan {
             presence_per_second_max: 200,
             presence_identity_field: None,
             stateless_bytes_max: 64 * 1024,
+            client_ids: ClientIds::Free,
         };
         let delay_ms = *rng.pick(&[(0, 2), (1, 30), (20, 60), (5, 400)]);
-        Self {
+        let mut plan = Self {
             options,
             clients: rng.between(2, 7) as usize,
             groups: *rng.pick(&[0, 0, 1, 2]),
@@ -89,7 +90,14 @@ impl Plan {
             store_queue_bytes_max: *rng.pick(&[500, 5_000, 1 << 20]),
             turn_wait_ms: *rng.pick(&[0, 2, 25, 120]),
             faults: draw_faults(rng, duration_ms),
+        };
+        // Each browser is somebody else: none may ever be refused for what others wrote. Drawn from a
+        // copy, so that seeds go on to mean what they did.
+        if rng.clone().percent(30) {
+            plan.options.client_ids = ClientIds::Bound;
+            plan.options.relay = Relay::Durable;
         }
+        plan
     }
 
     /// Whether the scenario explains that writers are turned away.

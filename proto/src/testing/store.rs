@@ -1,13 +1,14 @@
 //! A model of a store: a log with group commit, slow and failing times, and crashes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
 use super::rng::Rng;
 use super::violation::Violation;
+use crate::ClientId;
 use crate::admission::StateVector;
-use crate::engine::{StoredDocument, build_snapshot};
+use crate::engine::{Claim, Identity, StoredDocument, build_snapshot};
 
 /// An append that waits for its commit.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ struct Pending {
     generation: u64,
     version: u64,
     update: Bytes,
+    claims: Vec<Claim>,
 }
 
 /// One document's log, and what waits to become part of it.
@@ -24,6 +26,7 @@ pub(super) struct Store {
     snapshot: Option<Bytes>,
     appends: Vec<Bytes>,
     tombstone: Option<StateVector>,
+    owners: BTreeMap<ClientId, Identity>,
     /// Counts deletions.
     pub(super) epoch: u64,
     pending: VecDeque<Pending>,
@@ -37,12 +40,18 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn submit(&mut self, generation: u64, version: u64, update: Bytes) {
+    pub(super) fn submit(
+        &mut self,
+        (generation, version): (u64, u64),
+        update: Bytes,
+        claims: Vec<Claim>,
+    ) {
         self.pending_bytes += update.len();
         self.pending.push_back(Pending {
             generation,
             version,
             update,
+            claims,
         });
     }
 
@@ -79,6 +88,9 @@ impl Store {
             self.pending_bytes -= append.update.len();
             newest = Some((append.generation, append.version));
             self.appends.push(append.update);
+            for claim in append.claims {
+                self.owners.entry(claim.client).or_insert(claim.owner);
+            }
         }
         newest
     }
@@ -108,6 +120,7 @@ impl Store {
         self.epoch += 1;
         self.snapshot = None;
         self.appends.clear();
+        self.owners.clear();
         self.tombstone.get_or_insert_default().merge_max(vector);
     }
 
@@ -116,7 +129,15 @@ impl Store {
             snapshot: self.snapshot.clone(),
             appends: self.appends.clone(),
             tombstone: self.tombstone.clone(),
+            owners: self.owners().collect(),
         }
+    }
+
+    pub(super) fn owners(&self) -> impl Iterator<Item = Claim> + '_ {
+        self.owners.iter().map(|(client, owner)| Claim {
+            client: *client,
+            owner: owner.clone(),
+        })
     }
 
     pub(super) fn tombstone(&self) -> Option<&StateVector> {

@@ -21,7 +21,7 @@ use super::placement::Placement;
 use super::slot::Slot;
 use super::wakes::wake_soon;
 use crate::bus::{Event, Listener};
-use crate::store::LogEnd;
+use crate::store::{Claim, LogEnd};
 
 /// Ranges of structs remembered as harmful; an attacker needs a new client id for each.
 const BANNED_MAX: usize = 64;
@@ -64,8 +64,8 @@ pub(super) struct DocumentCell {
     applied: AtomicU64,
     /// Where the log ended when the store was asked last.
     polled: Mutex<Option<LogEnd>>,
-    /// The state of a former replica whose log was taken back.
-    held: Mutex<Option<Bytes>>,
+    /// The state of a former replica whose log was taken back, and the owners of client ids.
+    held: Mutex<Option<(Bytes, Vec<Claim>)>>,
     /// Replacements in a row; cleared once an actor worked for a while.
     pub(super) failures: AtomicU64,
     /// When the current actor was put in charge; 0 without one.
@@ -355,12 +355,12 @@ impl DocumentCell {
     }
 
     /// Keeps the state of a replica whose log was taken back, until the next one stores it.
-    pub(super) fn keep_held(&self, state: Bytes) {
-        *lock(&self.held) = Some(state);
+    pub(super) fn keep_held(&self, held: (Bytes, Vec<Claim>)) {
+        *lock(&self.held) = Some(held);
     }
 
     /// The state that was kept, if any.
-    pub(super) fn take_held(&self) -> Option<Bytes> {
+    pub(super) fn take_held(&self) -> Option<(Bytes, Vec<Claim>)> {
         lock(&self.held).take()
     }
 

@@ -131,7 +131,8 @@ impl DocumentActor {
         let (shared, name) = (self.shared.clone(), self.cell.name.clone());
         let read = async move {
             let start = LogStart::After(after);
-            shared.store.read_log(&name, start, READ_LIMITS).await
+            let range = shared.store.read_log(&name, start, READ_LIMITS).await?;
+            Ok((range, load::owners(&shared, &name, after).await?))
         };
         let caught_up = read.into_actor(self).map(|range, actor, context| {
             if actor.is_current() {
@@ -241,9 +242,9 @@ impl DocumentActor {
         );
         metrics::log_lost();
         if let Phase::Ready(ready) = &mut self.phase
-            && let Some(state) = ready.state()
+            && let Some(held) = ready.state()
         {
-            self.cell.keep_held(state);
+            self.cell.keep_held(held);
         }
         let restart = Restart {
             suspects: Suspects::new(),

@@ -8,12 +8,15 @@ use bytes::Bytes;
 use driftless_proto::admission::StateVector;
 use tokio::sync::SemaphorePermit;
 
-use driftless_proto::engine::{Input, LoadError, Replica, ReplicaOptions, StoredDocument, Writes};
+use driftless_proto::engine::{
+    ClientIds, Input, LoadError, Replica, ReplicaOptions, StoredDocument, Writes,
+};
+use driftless_proto::name::DocumentName;
 
 use super::Shared;
 use super::cell::DocumentCell;
 use super::early;
-use crate::store::{LoadedDocument, LogPoint, StoreError};
+use crate::store::{Claim, LoadedDocument, LogPoint, StoreError};
 
 /// Documents with more stored bytes than this are built on a thread for blocking work, so that
 /// the other documents of the arbiter go on.
@@ -46,7 +49,7 @@ pub(super) async fn load(
     is_replacement: bool,
 ) -> Result<Loaded, StoreError> {
     shared.committer.wait_idle(&cell.name).await;
-    let (stored, permit) = read(shared, cell).await?;
+    let (stored, owners, permit) = read(shared, cell).await?;
     let sessions = if is_replacement {
         Vec::new()
     } else {
@@ -59,9 +62,9 @@ pub(super) async fn load(
         None => None,
     };
     let mut loaded = if bytes < BLOCKING_BYTES_MIN {
-        build(options, stored)
+        build(options, stored, owners)
     } else {
-        tokio::task::spawn_blocking(move || build(options, stored))
+        tokio::task::spawn_blocking(move || build(options, stored, owners))
             .await
             .map_err(|error| StoreError::Unavailable(format!("the load was cut off: {error}")))?
     };
@@ -77,21 +80,45 @@ pub(super) async fn load(
 async fn read<'a>(
     shared: &'a Shared,
     cell: &DocumentCell,
-) -> Result<(LoadedDocument, SemaphorePermit<'a>), StoreError> {
+) -> Result<(LoadedDocument, Vec<Claim>, SemaphorePermit<'a>), StoreError> {
     let give_up_ms = shared.clock.now_ms() + shared.options.load_patience_ms;
     let mut wait = LOAD_AGAIN_MIN;
     loop {
         let permit = shared.load_permits.acquire().await;
         let permit = permit.map_err(|_| StoreError::Unavailable("the server stops".to_owned()))?;
-        match shared.store.load(&cell.name).await {
+        match read_once(shared, &cell.name).await {
             Err(StoreError::Unavailable(error)) if shared.clock.now_ms() < give_up_ms => {
                 drop(permit);
                 tracing::debug!(document = %cell.name, error, "a load waits for the store");
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LOAD_AGAIN_MAX);
             }
-            read => return Ok((read?, permit)),
+            read => {
+                let (stored, owners) = read?;
+                return Ok((stored, owners, permit));
+            }
         }
+    }
+}
+
+async fn read_once(
+    shared: &Shared,
+    document: &DocumentName,
+) -> Result<(LoadedDocument, Vec<Claim>), StoreError> {
+    let stored = shared.store.load(document).await?;
+    // After the log, so that the owner of every id in it is among them.
+    Ok((stored, owners(shared, document, 0).await?))
+}
+
+/// The owners of client ids that appends behind `after` brought; where ids are free nobody asks.
+pub(super) async fn owners(
+    shared: &Shared,
+    document: &DocumentName,
+    after: u64,
+) -> Result<Vec<Claim>, StoreError> {
+    match shared.options.replica.client_ids {
+        ClientIds::Free => Ok(Vec::new()),
+        ClientIds::Bound => shared.store.client_owners(document, after).await,
     }
 }
 
@@ -123,7 +150,7 @@ async fn newest_of(
 
 /// Builds the replica; what cannot be built is left out behind the last good append, and the
 /// document is frozen.
-fn build(options: ReplicaOptions, stored: LoadedDocument) -> Loaded {
+fn build(options: ReplicaOptions, stored: LoadedDocument, owners: Vec<Claim>) -> Loaded {
     let mut document = StoredDocument {
         snapshot: stored.snapshot.map(|snapshot| snapshot.state),
         appends: stored
@@ -134,6 +161,7 @@ fn build(options: ReplicaOptions, stored: LoadedDocument) -> Loaded {
         tombstone: stored
             .tombstone
             .and_then(|bytes| StateVector::decode(&bytes).ok()),
+        owners,
     };
     let mut damage = stored.damage;
     let mut replica = match guarded_load(&options, &document) {

@@ -1,9 +1,9 @@
 //! One attached session as its document sees it; it outlives the document's actor.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
-use driftless_proto::engine::{Access, Acks, CloseReason, Rights};
+use driftless_proto::engine::{Access, Acks, CloseReason, Identity, Rights};
 use driftless_proto::wire::Message;
 
 use super::lock;
@@ -70,9 +70,9 @@ impl Slot {
         }
     }
 
-    /// Who the session was proven to be, if anybody: a newer token of somebody else ends it.
-    pub(super) fn identity(&self) -> Option<Arc<str>> {
-        lock(&self.holder).subject.clone()
+    /// Whose changes its are.
+    pub(super) fn identity(&self) -> Identity {
+        self.origin.identity.as_deref().map(Into::into)
     }
 
     pub(super) fn set_rights(&self, rights: Rights) {

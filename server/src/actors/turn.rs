@@ -21,7 +21,7 @@ use super::slot::Slot;
 use crate::bus::Subscription;
 use crate::metrics;
 use crate::store::committer::PendingAppend;
-use crate::store::{Append, StoreError};
+use crate::store::{Append, Claim, StoreError};
 
 mod commits;
 mod effects;
@@ -140,9 +140,10 @@ impl Ready {
         self.replica.vector().encode()
     }
 
-    /// The whole state, for a replica to come that finds less in the log.
-    pub(super) fn state(&mut self) -> Option<Bytes> {
-        self.replica.encode_state()
+    /// The whole state and the owners of client ids, for a replica to come that finds less in the log.
+    pub(super) fn state(&mut self) -> Option<(Bytes, Vec<Claim>)> {
+        let state = self.replica.encode_state()?;
+        Some((state, self.replica.owners()))
     }
 
     /// What was taken from the inbox and not handled: the turn broke off before it.
@@ -163,10 +164,10 @@ impl Ready {
         }
         // A frozen document takes nothing in: it is kept for when it is released.
         if !self.frozen
-            && let Some(update) = self.cell.take_held()
+            && let Some((update, owners)) = self.cell.take_held()
         {
-            self.replica
-                .handle(now_ms, Input::Held { update }, &mut self.effects);
+            let input = Input::Held { update, owners };
+            self.replica.handle(now_ms, input, &mut self.effects);
         }
         if is_replacement {
             // Who left since then is still owed that what it sent before is stored.
@@ -176,9 +177,9 @@ impl Ready {
                     slot.line.end(reason);
                     continue;
                 }
-                let who = (slot.access(), slot.identity());
+                let (access, identity) = (slot.access(), slot.identity());
                 self.replica
-                    .adopt(session, who, slot.owed(), &mut self.effects);
+                    .adopt(session, access, identity, slot.owed(), &mut self.effects);
                 self.slots.insert(session, slot);
             }
             if let Some(end) = self.finish(now_ms) {
@@ -389,7 +390,7 @@ impl Ready {
             .await_commit(awaits, self.replica.versions().1);
     }
 
-    fn append(&mut self, version: u64, session: SessionId, update: Bytes) {
+    fn append(&mut self, version: u64, session: SessionId, update: Bytes, claims: Vec<Claim>) {
         let origin = self
             .slots
             .get(&session)
@@ -403,6 +404,7 @@ impl Ready {
             time_ms: self.shared.clock.wall_ms(),
             update,
             after: self.others.point(),
+            claims,
         };
         let listener = self.listener.clone();
         self.appends.push(PendingAppend {

@@ -202,6 +202,17 @@ pub(super) struct Permit {
     warns_ms: u64,
 }
 
+/// What a document allows who has this grant, of which restrictions leave so much.
+pub(super) fn rights(grant: &Grant, right_max: Right) -> Rights {
+    match grant.right.min(right_max) {
+        Right::None | Right::Read => Rights::Read,
+        Right::Comment => Rights::Comment,
+        Right::Write | Right::Admin if grant.may_relay => Rights::Relay,
+        Right::Write => Rights::Write,
+        Right::Admin => Rights::Admin,
+    }
+}
+
 impl Permit {
     /// From `now_ms` on, which is `wall_ms` by the wall clock; the peer is warned so long before.
     fn new(
@@ -228,11 +239,7 @@ impl Permit {
 
     /// What a document allows.
     pub(super) fn rights(&self) -> Rights {
-        match self.grant.right.min(self.right_max) {
-            Right::None | Right::Read => Rights::Read,
-            Right::Comment => Rights::Comment,
-            Right::Write | Right::Admin => Rights::Write,
-        }
+        rights(&self.grant, self.right_max)
     }
 
     /// Whose session it is.
@@ -290,6 +297,25 @@ mod tests {
         assert_eq!(permit.take_due(65), Due::Expired);
         assert_eq!(permit.deadline_ms(), u64::MAX);
         assert_eq!(permit.take_due(u64::MAX - 1), Due::Nothing);
+    }
+
+    #[test]
+    fn to_speak_for_others_takes_the_right_to_write() {
+        let all = |right, may_relay| {
+            let granted = Grant {
+                right,
+                may_relay,
+                ..grant(None)
+            };
+            [Right::Admin, Right::Comment, Right::Read].map(|max| rights(&granted, max))
+        };
+        let (read, comment) = (Rights::Read, Rights::Comment);
+        assert_eq!(all(Right::Write, false), [Rights::Write, comment, read]);
+        assert_eq!(all(Right::Write, true), [Rights::Relay, comment, read]);
+        assert_eq!(all(Right::Admin, false), [Rights::Admin, comment, read]);
+        assert_eq!(all(Right::Admin, true), [Rights::Relay, comment, read]);
+        assert_eq!(all(Right::Comment, true), [comment, comment, read]);
+        assert_eq!(all(Right::Read, true), [read; 3]);
     }
 
     #[test]

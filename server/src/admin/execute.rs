@@ -8,6 +8,7 @@ use driftless_proto::name::DocumentName;
 use super::access::wire::{AccessCommand, AccessReply};
 use super::access::{AccessOperations, Operations};
 use super::command::{Command, LIST_LIMIT_MAX, Reply};
+use super::live::OPERATOR;
 use super::operations::OperationError;
 use crate::store::Origin;
 
@@ -42,7 +43,7 @@ pub async fn execute(
                 door: "admin import".into(),
             };
             let document = named(&document)?;
-            let imported = operations.import_update(&document, payload, origin);
+            let imported = operations.import_update(&document, payload, origin, OPERATOR);
             imported.await?.into()
         }
         Command::Delete { document } => {

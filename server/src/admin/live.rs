@@ -32,11 +32,8 @@ const REPLY_BYTES_MAX: usize = 64 * 1024;
 /// The counter of an import's only save probe.
 const PROBE: u64 = 1;
 
-/// Who has the admin socket may write to every document.
-pub(super) const OPERATOR: Access = Access {
-    rights: Rights::Write,
-    acks: Acks::Probes,
-};
+/// Who has the admin socket may write to every document, in the name of all.
+pub(super) const OPERATOR: Rights = Rights::Relay;
 
 const SAVED_TAG: u8 = b'S';
 const DENIED_TAG: u8 = b'D';
@@ -63,11 +60,12 @@ impl<S: DocumentOperations> LiveOperations<S> {
         document: &DocumentName,
         update: Bytes,
         origin: Origin,
+        rights: Rights,
     ) -> Result<Imported, OperationError> {
         let state = self.registry.export(document).await?;
         let changed = check_whole(&state, &update)?;
         if changed {
-            self.write(document, update, origin).await?;
+            self.write(document, update, origin, rights).await?;
         }
         let head = match self.summary(document).await {
             Ok(summary) => summary.head,
@@ -115,6 +113,7 @@ impl<S: DocumentOperations> LiveOperations<S> {
         document: &DocumentName,
         update: Bytes,
         origin: Origin,
+        rights: Rights,
     ) -> Result<(), OperationError> {
         let outbox = Outbox::new(REPLY_BYTES_MAX);
         let request = AttachRequest {
@@ -129,7 +128,10 @@ impl<S: DocumentOperations> LiveOperations<S> {
             },
             origin,
             holder: Holder::default(),
-            access: OPERATOR,
+            access: Access {
+                rights,
+                acks: Acks::Probes,
+            },
         };
         let mut session = self
             .registry
@@ -305,8 +307,9 @@ impl<S: DocumentOperations> DocumentOperations for LiveOperations<S> {
         document: &'a DocumentName,
         update: Bytes,
         origin: Origin,
+        rights: Rights,
     ) -> OperationFuture<'a, Imported> {
-        Box::pin(self.import(document, update, origin))
+        Box::pin(self.import(document, update, origin, rights))
     }
 
     fn delete<'a>(&'a self, document: &'a DocumentName) -> OperationFuture<'a, u64> {

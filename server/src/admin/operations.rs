@@ -5,6 +5,7 @@ use std::path::Path;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use driftless_proto::engine::Rights;
 use driftless_proto::name::DocumentName;
 
 use crate::store::{DocumentSummary, Origin, StoreError};
@@ -31,12 +32,14 @@ pub trait DocumentOperations: Send + Sync + 'static {
     /// Reads the current full state as one Yjs v1 update, up to the last good append.
     fn export_state<'a>(&'a self, document: &'a DocumentName) -> OperationFuture<'a, Bytes>;
 
-    /// Admits a Yjs v1 update whole or refuses it whole, and commits it as one append.
+    /// Admits a Yjs v1 update whole or refuses it whole, and commits it as one append. `rights`: of
+    /// who brings it.
     fn import_update<'a>(
         &'a self,
         document: &'a DocumentName,
         update: Bytes,
         origin: Origin,
+        rights: Rights,
     ) -> OperationFuture<'a, Imported>;
 
     /// Deletes a document, leaving a tombstone, and returns the new epoch.

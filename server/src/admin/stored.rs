@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use driftless_proto::admission::{StateVector, known_of};
 use driftless_proto::engine::{
-    CloseReason, Effect, Input, LoadError, Observation, Replica, ReplicaOptions, SessionId,
-    SnapshotError, StoredDocument, build_snapshot,
+    Access, Acks, CloseReason, Effect, Input, LoadError, Observation, Replica, ReplicaOptions,
+    Rights, SessionId, SnapshotError, StoredDocument, build_snapshot,
 };
 use driftless_proto::name::DocumentName;
 use driftless_proto::wire::{Message, Outbound};
@@ -84,6 +84,7 @@ impl StoredOperations {
             time_ms: self.clock.wall_ms(),
             update: admitted,
             after: None,
+            claims: Vec::new(),
         };
         let outcomes = self.store.commit(&[append]).await?;
         match outcomes.first() {
@@ -228,6 +229,7 @@ impl DocumentOperations for StoredOperations {
         document: &'a DocumentName,
         update: Bytes,
         origin: Origin,
+        _rights: Rights,
     ) -> OperationFuture<'a, Imported> {
         Box::pin(self.import(document, update, origin))
     }
@@ -333,6 +335,7 @@ fn admit(
         snapshot: stored.snapshot.map(|snapshot| snapshot.state),
         appends: appends.map(|append| append.update).collect(),
         tombstone,
+        ..StoredDocument::default()
     };
     let mut replica = Replica::load(options, &document)
         .map_err(|error| OperationError::Damaged(error.to_string()))?;
@@ -343,7 +346,10 @@ fn admit(
         0,
         Input::Attach {
             session,
-            access: super::live::OPERATOR,
+            access: Access {
+                rights: super::live::OPERATOR,
+                acks: Acks::Probes,
+            },
             identity: None,
         },
         &mut effects,

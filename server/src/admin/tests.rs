@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use driftless_proto::engine::Rights;
 use driftless_proto::name::DocumentName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 use super::client::CallError;
 use super::command::{Failure, VERSION};
 use super::frame::{self, FrameError, Limits};
+use super::live::OPERATOR;
 use super::operations::*;
 use super::*;
 use crate::store::{DocumentSummary, Origin};
@@ -89,7 +91,9 @@ impl DocumentOperations for Recorder {
         document: &'a DocumentName,
         update: Bytes,
         origin: Origin,
+        rights: Rights,
     ) -> OperationFuture<'a, Imported> {
+        assert_eq!(rights, OPERATOR);
         let asked = format!("import {document} {} {}", update.len(), origin.door);
         let imported = Imported {
             head: 8,

@@ -91,7 +91,7 @@ impl Grant {
             token_id: None,
             issued_at_ms: None,
             right,
-            may_relay: true,
+            may_relay: false,
             expires_at_ms: None,
         }
     }

@@ -240,7 +240,7 @@ pub(super) struct TokenArguments {
     /// Its own id (jti), by which it can be revoked; random when left out
     #[arg(long, value_name = "ID")]
     pub(super) id: Option<String>,
-    /// Let its holder resend edits that others made first
+    /// Let its holder bring edits of others (matters with client_ids = bound)
     #[arg(long)]
     pub(super) relay: bool,
 }

@@ -9,6 +9,7 @@
 //! [`table`] is the only list of settings; everything else derives from it.
 
 pub mod check;
+pub mod choices;
 pub mod docs;
 pub mod environment;
 pub mod error;

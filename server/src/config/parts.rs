@@ -23,6 +23,7 @@ pub fn replica_options(settings: &Settings) -> ReplicaOptions {
         presence_per_second_max: settings.presence_per_second_max,
         presence_identity_field: settings.presence_identity_field.clone(),
         stateless_bytes_max: in_memory(settings.stateless_bytes_max),
+        client_ids: settings.client_ids,
     }
 }
 

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use driftless_proto::engine::ClientIds;
 use ipnet::IpNet;
 
+use super::choices::ClientIdRule;
 use super::error::ConfigError;
 use super::kinds::{
     Address, Bounds, BusLocation, BusUrl, Count, Expiry, FilePath, Kind, LogFilter, LogFormat,
@@ -203,6 +205,10 @@ settings! {
              `\"verified\": {\"sub\": …}` for the verified identity of its session, whatever the client \
              wrote there, and no session changes or removes the entry of another identity. Empty: \
              entries are what clients say. The same on all nodes.";
+        "client_ids" as client_ids: ClientIdRule -> ClientIds = Preset::Fixed("free"),
+            "Whether a client id of a document belongs to the identity that wrote under it first, so \
+             that nobody changes the document in the name of somebody else. `bound` relays changes after \
+             their commit, whatever relay says. The same on all nodes.";
     }
     "Several nodes" {
         "postgres_connections_max" as postgres_connections_max: Count -> u64 [2, 1_000]

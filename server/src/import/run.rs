@@ -271,6 +271,7 @@ impl Work<'_> {
             time_ms: self.clock.wall_ms(),
             update: planned.update.clone(),
             after: planned.after,
+            claims: Vec::new(),
         }
     }
 

@@ -253,6 +253,7 @@ fn live(document: &DocumentName, client: u8) -> Append {
         time_ms: 1,
         update: typed(client, 0, "live "),
         after: None,
+        claims: Vec::new(),
     }
 }
 

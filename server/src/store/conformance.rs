@@ -9,6 +9,7 @@ use driftless_proto::name::DocumentName;
 
 use super::{Append, AppendId, CommitOutcome, Origin, Snapshot, SnapshotKind, Store};
 
+mod claims;
 mod damage;
 mod deletion;
 mod history;
@@ -18,7 +19,7 @@ mod repair;
 mod restrictions;
 
 pub(crate) use {
-    damage::*, deletion::*, history::*, listing::*, log::*, repair::*, restrictions::*,
+    claims::*, damage::*, deletion::*, history::*, listing::*, log::*, repair::*, restrictions::*,
 };
 
 /// A fresh, empty store and the power to harm what it holds.
@@ -83,6 +84,10 @@ macro_rules! enrol {
             repair_moves_the_horizon_over_damaged_history,
             repair_drops_a_damaged_snapshot,
             repair_of_nothing_intact_is_refused,
+            owners_are_stored_with_their_appends,
+            the_first_owner_that_is_stored_counts,
+            claims_of_what_is_not_stored_are_not_either,
+            owners_outlive_history_and_go_with_their_document,
             restrictions_come_back_as_they_were,
             restrictions_that_ran_out_go_with_the_next_one,
             restrictions_are_bounded_in_number,
@@ -118,6 +123,7 @@ pub(crate) fn append(document: &str, epoch: u64, number: u64) -> Append {
         time_ms: 1_000 + number,
         update: Bytes::from(format!("update {number}")),
         after: None,
+        claims: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::access::Restriction;
 
 use super::{
-    Append, CommitOutcome, DocumentSummary, Inspection, LoadedDocument, LogEnd, LogLimits,
+    Append, Claim, CommitOutcome, DocumentSummary, Inspection, LoadedDocument, LogEnd, LogLimits,
     LogRange, LogStart, Repair, Snapshot, StatsFilter, StatsPage, Store, StoreError, StoreFuture,
 };
 
@@ -217,6 +217,14 @@ impl Store for FaultyStore {
         good_until: Option<u64>,
     ) -> StoreFuture<'a, Repair> {
         self.inner.repair(document, good_until)
+    }
+
+    fn client_owners<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        after: u64,
+    ) -> StoreFuture<'a, Vec<Claim>> {
+        self.inner.client_owners(document, after)
     }
 
     fn restrictions(&self) -> StoreFuture<'_, Vec<Restriction>> {

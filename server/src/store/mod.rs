@@ -12,6 +12,7 @@ use bytes::Bytes;
 use driftless_proto::name::DocumentName;
 
 mod checksum;
+mod claims;
 pub mod committer;
 pub mod compaction;
 #[cfg(test)]
@@ -32,6 +33,8 @@ mod tombstone;
 
 use crate::access::Restriction;
 
+pub use claims::StoredClaim;
+pub use driftless_proto::engine::Claim;
 pub use maintenance::{
     Inspection, LogLimits, LogRange, LogStart, LogStats, Repair, SnapshotKind, StatsFilter,
     StatsPage,
@@ -90,6 +93,19 @@ pub struct Append {
     /// The newest append that the change may rest on. Where the log can be taken back under live
     /// writers (a restore, a failover to a server that lags), it must still be there.
     pub after: Option<LogPoint>,
+    /// Client ids that get an owner by it, stored in the same transaction. One that has an owner
+    /// keeps it.
+    pub claims: Vec<Claim>,
+}
+
+/// What a claim takes while it waits: the client id, and a share in the owner's name.
+const CLAIM_BYTES: usize = size_of::<Claim>();
+
+impl Append {
+    /// The bytes that wait with it.
+    pub fn waiting_bytes(&self) -> usize {
+        self.update.len() + self.claims.len() * CLAIM_BYTES
+    }
 }
 
 /// What became of one append of a committed batch.
@@ -289,6 +305,14 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         start: LogStart,
         limits: LogLimits,
     ) -> StoreFuture<'a, LogRange>;
+
+    /// The owners of client ids that appends behind `after` brought, all with 0; none where ids are
+    /// free. Read after the log, they cover it.
+    fn client_owners<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        after: u64,
+    ) -> StoreFuture<'a, Vec<Claim>>;
 
     /// Where the logs of these documents end, in their order. Cheap: it is asked for all documents
     /// in memory, to find what was missed of other nodes.

@@ -37,7 +37,12 @@ fn with_length(bytes: &[u8]) -> Vec<u8> {
 
 /// A Yjs v1 update: this client writes its letter into the root text `body`.
 pub(crate) fn letter(client: u8, letter: char) -> Vec<u8> {
-    let mut update = vec![1, 1, client, 0, 4, 1, 4];
+    letter_at(client, 0, letter)
+}
+
+/// The same after it wrote so many others.
+pub(crate) fn letter_at(client: u8, clock: u8, letter: char) -> Vec<u8> {
+    let mut update = vec![1, 1, client, clock, 4, 1, 4];
     update.extend_from_slice(b"body");
     update.extend_from_slice(&[1, letter as u8, 0]);
     update

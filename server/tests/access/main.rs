@@ -1,8 +1,9 @@
-//! Identity, and access that is taken back: the real binary and its commands, over real sockets, on one node
-//! and on two.
+//! Access that is taken back, who may write in whose name, and who is shown as present: the real binary
+//! and its commands, over real sockets, on one node and on two.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod client;
+mod client_ids;
 mod hook;
 mod one_node;
 mod presence;

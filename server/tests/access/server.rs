@@ -69,8 +69,34 @@ impl Server {
         })
     }
 
+    /// The same where client ids belong to who wrote under them first.
+    pub(crate) fn with_bound_ids() -> Self {
+        Self::bound_in(tempfile::tempdir().unwrap())
+    }
+
+    fn bound_in(folder: tempfile::TempDir) -> Self {
+        Self::start_in(folder, &["--client-ids", "bound"], |command| {
+            command.env("DRIFTLESS_AUTH_SECRET", SECRET);
+        })
+    }
+
+    /// Kills the server of [`Server::with_bound_ids`] and starts it again.
+    pub(crate) fn killed_and_started(mut self) -> Self {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        Self::bound_in(std::mem::replace(&mut self.folder, other))
+    }
+
     fn start(arguments: &[&str], change: impl FnOnce(&mut Command)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), arguments, change)
+    }
+
+    fn start_in(
+        folder: tempfile::TempDir,
+        arguments: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
         let mut command = driftless(&["serve", "--listen", "127.0.0.1:0"]);
         command.args(arguments).arg("--data").arg(folder.path());
         change(&mut command);
@@ -91,8 +117,13 @@ impl Server {
 
     /// A token for every document.
     pub(crate) fn token(&self, subject: &str, id: &str) -> String {
-        let mut command = driftless(&["token", "--doc", "*=write", "--ttl", "1h"]);
-        command.args(["--sub", subject, "--id", id]);
+        self.token_for("*=write", &["--sub", subject, "--id", id])
+    }
+
+    /// A token for some documents.
+    pub(crate) fn token_for(&self, documents: &str, more: &[&str]) -> String {
+        let mut command = driftless(&["token", "--doc", documents, "--ttl", "1h"]);
+        command.args(more);
         command.env("DRIFTLESS_AUTH_SECRET", SECRET);
         output(command).trim().to_owned()
     }

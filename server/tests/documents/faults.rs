@@ -10,7 +10,7 @@ use driftless::admin::operations::DocumentOperations;
 use driftless::store::committer::CommitterOptions;
 use driftless::store::faulty::FaultyStore;
 use driftless::store::{Origin, Store, StoreError};
-use driftless_proto::engine::CloseReason;
+use driftless_proto::engine::{CloseReason, Rights};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -252,7 +252,7 @@ fn an_import_ends_although_the_actor_is_replaced_under_it() {
         let import = tokio::task::spawn_local(async move {
             let update = Bytes::copy_from_slice(&update);
             operations
-                .import_update(&to, update, Origin::default())
+                .import_update(&to, update, Origin::default(), Rights::Relay)
                 .await
         });
         ben.until(|peer| peer.text() == "hi").await;

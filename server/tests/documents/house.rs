@@ -14,7 +14,7 @@ use driftless::store::Store;
 use driftless::store::committer::{Committer, CommitterOptions};
 use driftless::store::data_folder::DataFolder;
 use driftless::store::sqlite::SqliteStore;
-use driftless_proto::engine::{Relay, ReplicaOptions};
+use driftless_proto::engine::{ClientIds, Relay, ReplicaOptions};
 use driftless_proto::name::DocumentName;
 use tempfile::TempDir;
 
@@ -54,6 +54,7 @@ pub(crate) fn options() -> DocumentOptions {
             presence_per_second_max: 200,
             presence_identity_field: None,
             stateless_bytes_max: 64 * 1024,
+            client_ids: ClientIds::Free,
         },
         threads: 2,
         mailbox_bytes_max: 1 << 20,
@@ -93,11 +94,19 @@ impl House {
         count: usize,
         bus: impl Fn(LocalBus) -> Arc<dyn Bus>,
     ) -> Vec<Self> {
-        let first = Self::open(options()).await;
+        Self::open_nodes_with(options(), count, bus).await
+    }
+
+    /// The same with other options.
+    pub(crate) async fn open_nodes_with(
+        options: DocumentOptions,
+        count: usize,
+        bus: impl Fn(LocalBus) -> Arc<dyn Bus>,
+    ) -> Vec<Self> {
+        let first = Self::open(options.clone()).await;
         let shared = LocalBus::default();
-        (0..count)
-            .map(|_| Self::over_same_store(&first, bus(shared.clone())))
-            .collect()
+        let node = |_| Self::over_store_of(&first, options.clone(), bus(shared.clone()));
+        (0..count).map(node).collect()
     }
 
     /// The same, with presence that shows identities in this field.
@@ -108,19 +117,16 @@ impl House {
     ) -> Vec<Self> {
         let mut options = options();
         options.replica.presence_identity_field = Some(field.into());
-        let first = Self::open(options.clone()).await;
-        let shared = LocalBus::default();
-        (0..count)
-            .map(|_| Self::over_same_store_with(&first, options.clone(), bus(shared.clone())))
-            .collect()
+        Self::open_nodes_with(options, count, bus).await
     }
 
     /// One more node over the store of another one.
     pub(crate) fn over_same_store(other: &Self, bus: Arc<dyn Bus>) -> Self {
-        Self::over_same_store_with(other, options(), bus)
+        Self::over_store_of(other, options(), bus)
     }
 
-    fn over_same_store_with(other: &Self, options: DocumentOptions, bus: Arc<dyn Bus>) -> Self {
+    /// The same with other options.
+    pub(crate) fn over_store_of(other: &Self, options: DocumentOptions, bus: Arc<dyn Bus>) -> Self {
         let (folder, store) = (other.folder.clone(), other.store.clone());
         let commits = CommitterOptions::default();
         Self::over(folder, store.clone(), store, commits, options, bus)

@@ -7,5 +7,6 @@ mod house;
 mod lifecycle;
 mod limits;
 mod nodes;
+mod owners;
 mod peer;
 mod presence;

@@ -47,23 +47,15 @@ impl Peer {
 
     /// Joins with a document that may hold edits made offline.
     pub(crate) async fn join_with(registry: &Registry, document: &DocumentName, doc: Doc) -> Self {
-        Self::join_held(registry, document, doc, Holder::default()).await
+        Self::join_as(registry, document, doc, None).await
     }
 
     /// Joins as somebody.
-    pub(crate) async fn join_as(registry: &Registry, document: &DocumentName, who: &str) -> Self {
-        let holder = Holder {
-            subject: Some(who.into()),
-            ..Holder::default()
-        };
-        Self::join_held(registry, document, Doc::new(), holder).await
-    }
-
-    async fn join_held(
+    pub(crate) async fn join_as(
         registry: &Registry,
         document: &DocumentName,
         doc: Doc,
-        holder: Holder,
+        identity: Option<&str>,
     ) -> Self {
         let outbox = Outbox::new(256 << 10);
         let request = AttachRequest {
@@ -76,8 +68,14 @@ impl Peer {
                 outbox: outbox.clone(),
                 id: 0,
             },
-            origin: Origin::default(),
-            holder,
+            origin: Origin {
+                identity: identity.map(str::to_owned),
+                door: "test".to_owned(),
+            },
+            holder: Holder {
+                subject: identity.map(Into::into),
+                ..Holder::default()
+            },
             access: Access {
                 rights: Rights::Write,
                 acks: Acks::Probes,
@@ -148,6 +146,12 @@ impl Peer {
                 *known = (entry.clock, state);
             }
         }
+    }
+
+    /// Sends an update that is not its own document's.
+    pub(crate) async fn forge(&mut self, update: Vec<u8>) {
+        let update = update.into();
+        self.send(Message::Update { update }).await;
     }
 
     /// The text of the document.

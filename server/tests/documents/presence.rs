@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use yrs::Doc;
+
 use crate::house::{House, in_system, name};
 use crate::peer::Peer;
 
@@ -25,9 +27,10 @@ fn an_entry_shows_who_it_is_and_only_its_identity_has_it_on_all_nodes() {
     in_system(async {
         let nodes = House::open_nodes_showing(2, FIELD, |bus| Arc::new(bus)).await;
         let document = name("who");
-        let mut ada = Peer::join_as(&nodes[0].registry, &document, "ada").await;
+        let mut ada = Peer::join_as(&nodes[0].registry, &document, Doc::new(), Some("ada")).await;
         let mut watcher = Peer::join(&nodes[0].registry, &document).await;
-        let mut mallory = Peer::join_as(&nodes[1].registry, &document, "mallory").await;
+        let mut mallory =
+            Peer::join_as(&nodes[1].registry, &document, Doc::new(), Some("mallory")).await;
         ada.present(CLIENT, 1, SAID).await;
         for peer in [&mut watcher, &mut mallory] {
             peer.until(|peer| peer.sees(CLIENT) == of("ada")).await;
@@ -41,7 +44,7 @@ fn an_entry_shows_who_it_is_and_only_its_identity_has_it_on_all_nodes() {
             .await;
         assert_eq!(watcher.sees(CLIENT), of("ada"));
         // Ada moves to the node of Mallory, whose socket is there before her old one breaks.
-        let mut moved = Peer::join_as(&nodes[1].registry, &document, "ada").await;
+        let mut moved = Peer::join_as(&nodes[1].registry, &document, Doc::new(), Some("ada")).await;
         moved.present(CLIENT, 1, SAID).await;
         heard_all(&mut moved).await;
         ada.leave(false);
@@ -65,8 +68,8 @@ fn without_the_setting_entries_are_what_clients_say() {
     in_system(async {
         let nodes = House::open_nodes(1, |bus| Arc::new(bus)).await;
         let document = name("as-said");
-        let mut ada = Peer::join_as(&nodes[0].registry, &document, "ada").await;
-        let mut ben = Peer::join_as(&nodes[0].registry, &document, "ben").await;
+        let mut ada = Peer::join_as(&nodes[0].registry, &document, Doc::new(), Some("ada")).await;
+        let mut ben = Peer::join_as(&nodes[0].registry, &document, Doc::new(), Some("ben")).await;
         ada.present(CLIENT, 1, SAID).await;
         ben.until(|peer| peer.sees(CLIENT).as_deref() == SAID).await;
         ben.present(CLIENT, 2, Some("2")).await;
@@ -83,8 +86,8 @@ fn who_was_there_when_a_document_was_replaced_shows_who_it_is() {
     in_system(async {
         let nodes = House::open_nodes_showing(1, FIELD, |bus| Arc::new(bus)).await;
         let (registry, document) = (&nodes[0].registry, name("replaced"));
-        let mut ada = Peer::join_as(registry, &document, "ada").await;
-        let mut ben = Peer::join_as(registry, &document, "ben").await;
+        let mut ada = Peer::join_as(registry, &document, Doc::new(), Some("ada")).await;
+        let mut ben = Peer::join_as(registry, &document, Doc::new(), Some("ben")).await;
         ada.present(CLIENT, 1, SAID).await;
         ben.until(|peer| peer.sees(CLIENT) == of("ada")).await;
         registry.harm(&document, Fault::Panic);

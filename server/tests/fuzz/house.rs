@@ -16,7 +16,7 @@ use driftless::metrics;
 use driftless::store::committer::{Committer, CommitterOptions};
 use driftless::store::data_folder::DataFolder;
 use driftless::store::sqlite::SqliteStore;
-use driftless_proto::engine::{Relay, ReplicaOptions};
+use driftless_proto::engine::{ClientIds, Relay, ReplicaOptions};
 use driftless_proto::name::DocumentName;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tempfile::TempDir;
@@ -110,6 +110,7 @@ fn document_options() -> DocumentOptions {
             presence_per_second_max: 0,
             presence_identity_field: None,
             stateless_bytes_max: SMALL_BYTES_MAX,
+            client_ids: ClientIds::Free,
         },
         threads: 2,
         mailbox_bytes_max: 256 << 10,

@@ -57,7 +57,7 @@ fn an_adopted_session_is_asked_and_sent_the_whole_state() {
     for session in [1, 2] {
         bench
             .replica
-            .adopt(SessionId(session), (PROBING, None), 0, &mut effects);
+            .adopt(SessionId(session), PROBING, None, 0, &mut effects);
     }
     assert!(asks(&effects, 1) && wants_drained(&effects, 1));
     // What only clients still have comes back with their answers.
@@ -84,7 +84,7 @@ fn an_adopted_session_is_not_acknowledged_before_it_answered() {
     };
     bench
         .replica
-        .adopt(SessionId(1), (PROBING, None), 0, &mut Vec::new());
+        .adopt(SessionId(1), PROBING, None, 0, &mut Vec::new());
     // The former replica took this with it; a delete of older text does not tell.
     writer.type_text("lost");
     let deleted = writer.delete(0, 1);

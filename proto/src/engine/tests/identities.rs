@@ -30,7 +30,7 @@ impl Bench {
 
     fn enter(&mut self, session: u64, identity: Option<&str>) {
         self.turn([
-            attach_as(session, PROBING, identity),
+            attach_as(session, PROBING, identity.map(Into::into)),
             step1(session, &peer(900)),
         ]);
         self.turn([step2(session, &nothing())]);
@@ -254,8 +254,10 @@ fn who_signs_in_is_shown_from_its_next_change_on() {
 fn an_adopted_session_shows_who_it_is() {
     let mut bench = Bench::new(showing());
     let mut effects = Vec::new();
-    let ada = (PROBING, Some("ada".into()));
-    bench.replica.adopt(SessionId(1), ada, 0, &mut effects);
+    let ada = Some("ada".into());
+    bench
+        .replica
+        .adopt(SessionId(1), PROBING, ada, 0, &mut effects);
     bench.enter(2, BEN);
     assert_eq!(bench.say(1, &[(11, 5, SAID)], 2), told(11, 5, OF_ADA));
 }

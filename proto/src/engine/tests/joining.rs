@@ -248,6 +248,7 @@ fn who_was_sent_the_stored_state_is_sent_the_rest_once() {
         snapshot: Some(author.type_text("stored")),
         appends: vec![author.delete(0, 1), author.type_text("!")],
         tombstone: None,
+        owners: Vec::new(),
     };
     let replica = Replica::load(options(), &stored).unwrap();
     let mut bench = Bench { replica, now_ms: 0 };

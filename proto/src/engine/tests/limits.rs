@@ -94,6 +94,7 @@ fn an_old_replica_of_a_deleted_document_is_told_at_every_door() {
     tombstone.raise_to(1, 3);
     let stored = StoredDocument {
         tombstone: Some(tombstone),
+        owners: Vec::new(),
         ..StoredDocument::default()
     };
     let inputs = [step1(1, &old), update(1, &typed), step2(1, &typed), {

@@ -9,6 +9,7 @@ mod identities;
 mod joining;
 mod limits;
 mod nodes;
+mod owners;
 mod presence;
 mod receipts;
 mod relay;
@@ -22,8 +23,8 @@ use yrs::updates::encoder::Encode;
 use yrs::{ClientID, Doc, GetString, OffsetKind, Options, ReadTxn, Text, Transact, Update};
 
 use super::{
-    Access, Acks, CloseReason, Effect, Input, Missed, Relay, Replica, ReplicaOptions, Rights,
-    SessionId, StoredDocument,
+    Access, Acks, Claim, ClientIds, CloseReason, Effect, Identity, Input, Missed, Relay, Replica,
+    ReplicaOptions, Rights, SessionId, StoredDocument,
 };
 use crate::wire::{Message, Outbound};
 
@@ -40,6 +41,7 @@ fn options() -> ReplicaOptions {
         presence_per_second_max: 200,
         presence_identity_field: None,
         stateless_bytes_max: 100,
+        client_ids: ClientIds::Free,
     }
 }
 
@@ -184,11 +186,12 @@ fn attach_with(session: u64, access: Access) -> Input {
     attach_as(session, access, None)
 }
 
-fn attach_as(session: u64, access: Access, identity: Option<&str>) -> Input {
+fn attach_as(session: u64, access: Access, identity: Identity) -> Input {
+    let session = SessionId(session);
     Input::Attach {
-        session: SessionId(session),
+        session,
         access,
-        identity: identity.map(Into::into),
+        identity,
     }
 }
 
@@ -287,6 +290,7 @@ fn appends(effects: &[Effect]) -> Vec<(u64, u64, Bytes)> {
             version,
             session,
             update,
+            ..
         } => Some((*version, session.0, update.clone())),
         _ => None,
     };

@@ -245,7 +245,10 @@ fn what_a_former_replica_held_is_stored_and_relayed() {
     let (known, lost) = (writer.type_text("a"), writer.type_text("b"));
     bench.turn([update(1, &known)]);
     let state = writer.state();
-    let effects = bench.turn([Input::Held { update: state }]);
+    let effects = bench.turn([Input::Held {
+        update: state,
+        owners: Vec::new(),
+    }]);
     let stored: Vec<_> = appends(&effects).into_iter().map(|it| it.2).collect();
     assert_eq!(stored, std::slice::from_ref(&lost));
     assert_eq!(updates_to(&effects, 1), [lost]);

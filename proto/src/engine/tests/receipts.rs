@@ -123,7 +123,7 @@ fn an_adopted_session_gets_what_the_former_replica_owed_once_it_answered() {
     let mut effects = Vec::new();
     bench
         .replica
-        .adopt(SessionId(1), (COUNTING, None), 3, &mut effects);
+        .adopt(SessionId(1), COUNTING, None, 3, &mut effects);
     assert_eq!(step1s(&effects, 1), 1);
     let more = writer.type_text("b");
     let early = bench.turn([update(1, &more)]);
@@ -141,7 +141,7 @@ fn updates_behind_an_adoption_wait_for_the_answer_too() {
     let mut effects = Vec::new();
     bench
         .replica
-        .adopt(SessionId(1), (COUNTING, None), 1, &mut effects);
+        .adopt(SessionId(1), COUNTING, None, 1, &mut effects);
     let fits = writer.type_text("a");
     bench.turn([update(1, &fits)]);
     assert_eq!(

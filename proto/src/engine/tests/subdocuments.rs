@@ -59,6 +59,7 @@ fn deleted_subdocuments_are_gone_from_state_and_snapshot() {
         snapshot: Some(alive),
         appends: vec![deleted(), inserted()],
         tombstone: None,
+        owners: Vec::new(),
     };
     let mut loaded = Replica::load(options(), &stored).unwrap();
     assert!(!holds_subdocument(&loaded.encode_state().unwrap()));

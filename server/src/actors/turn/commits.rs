@@ -108,7 +108,9 @@ fn commit(committed: &[Committed<'_>]) -> Option<Commit> {
             .map(|one| Entry {
                 sequence: one.sequence,
                 id: one.append.id,
-                update: is_inline.then(|| one.append.update.clone()),
+                // Who takes a client id is read with the log.
+                update: (is_inline && one.append.claims.is_empty())
+                    .then(|| one.append.update.clone()),
             })
             .collect(),
     })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use driftless_proto::admission::Refusal;
 use driftless_proto::engine::{Acks, Effect, Missed, NodePresence, Observation, SessionId};
 use driftless_proto::wire::Outbound;
 
@@ -59,8 +60,9 @@ impl Ready {
                     version,
                     session,
                     update,
+                    claims,
                 } => {
-                    self.append(version, session, update);
+                    self.append(version, session, update, claims);
                 }
                 Effect::TellNodes { told } => self.tell_nodes(told),
                 Effect::NotifyDrained { session } => {
@@ -87,12 +89,23 @@ impl Ready {
                     self.let_go(now_ms);
                     return Err(Broken::Diverged);
                 }
+                Effect::Observed(Observation::NotYours { session }) => self.note_not_yours(session),
                 Effect::Observed(observation) => observe(observation),
             }
         }
         self.effects = effects;
         self.let_go(now_ms);
         Ok(overflows)
+    }
+
+    /// Somebody wrote under a client id of somebody else.
+    fn note_not_yours(&self, session: SessionId) {
+        metrics::refused(Refusal::NotYours.reason());
+        let origin = self.slots.get(&session).map(|slot| &slot.origin);
+        let subject = origin.and_then(|origin| origin.identity.as_deref());
+        let door = origin.map(|origin| origin.door.as_str());
+        let document = &self.cell.name;
+        tracing::debug!(%document, subject, door, "refused: changes under a client id of another");
     }
 
     fn tell_nodes(&self, told: NodePresence) {
@@ -259,5 +272,7 @@ fn observe(observation: Observation) {
         Observation::PresenceEcho => metrics::presence_echo(),
         Observation::PresenceHeldBack => metrics::presence_held_back(),
         Observation::Denied => metrics::denied(),
+        // Told with its session.
+        Observation::NotYours { .. } => {}
     }
 }

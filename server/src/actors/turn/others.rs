@@ -12,7 +12,7 @@ use super::super::place::{Heard, HeardPresence, LogPlace};
 use super::{Ready, TurnEnd};
 use crate::bus::{Commit, Subscription};
 use crate::metrics;
-use crate::store::{AppendId, LogEnd, LogPoint, LogRange, StoreError};
+use crate::store::{AppendId, Claim, LogEnd, LogPoint, LogRange, StoreError};
 
 /// How long a hole is left open: what fills it is often on its way from another node.
 const HOLE_PATIENCE_MS: u64 = 20;
@@ -214,11 +214,14 @@ impl Ready {
     }
 
     /// Takes in a part of the log that was missing here.
-    pub(in super::super) fn catch_up(&mut self, range: Result<LogRange, StoreError>) -> TurnEnd {
+    pub(in super::super) fn catch_up(
+        &mut self,
+        read: Result<(LogRange, Vec<Claim>), StoreError>,
+    ) -> TurnEnd {
         let now_ms = self.shared.clock.now_ms();
         let applied = self.others.reading.take().unwrap_or(0);
-        let range = match range {
-            Ok(range) => range,
+        let (range, owners) = match read {
+            Ok(read) => read,
             // Nobody has written to it yet.
             Err(StoreError::NotFound) => return self.turn(),
             Err(error) => {
@@ -235,6 +238,10 @@ impl Ready {
         let is_cut = range.snapshot.is_some_and(|base| base.sequence > applied);
         if range.epoch != self.epoch || is_cut || range.damage.is_some() {
             return TurnEnd::Reload;
+        }
+        if !owners.is_empty() {
+            let input = Input::Owners { owners };
+            self.replica.handle(now_ms, input, &mut self.effects);
         }
         let read_until = range.appends.last().map_or(0, |append| append.sequence);
         for append in range.appends {

@@ -12,6 +12,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use super::{NAME, document};
+use crate::adapters::access::rights;
 use crate::adapters::http::plain;
 use crate::adapters::{Edge, credentials};
 use crate::admin::operations::{DocumentOperations, OperationError};
@@ -222,6 +223,7 @@ async fn write(
 ) -> Result<HttpResponse, CallError> {
     let name = document(&id)?;
     let grant = calls.require(&call, &name, Right::Write).await?;
+    let rights = rights(&grant, calls.edge.right_max(&name, &grant));
     let peer = call
         .peer_addr()
         .map_or(String::new(), |peer| peer.to_string());
@@ -231,7 +233,7 @@ async fn write(
     };
     calls
         .operations
-        .import_update(&name, update, origin)
+        .import_update(&name, update, origin, rights)
         .await?;
     Ok(HttpResponse::Ok().finish())
 }

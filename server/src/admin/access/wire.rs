@@ -229,6 +229,8 @@ impl From<LiveSession> for Session {
             Rights::Read => "read",
             Rights::Comment => "comment",
             Rights::Write => "write",
+            Rights::Admin => "admin",
+            Rights::Relay => "relay",
         };
         Self {
             document: session.document.as_str().to_owned(),

@@ -92,7 +92,7 @@ fn an_open_authority_asks_for_nothing_and_gives_no_admin() {
         for token in ["", "anything"] {
             let grant = decided(&authority, "a", token).unwrap();
             assert_eq!(grant, Grant::anonymous(Right::Write));
-            assert!(grant.may_relay && !grant.right.allows(Right::Admin));
+            assert!(!grant.may_relay && !grant.right.allows(Right::Admin));
         }
     }
 }

@@ -130,7 +130,7 @@ fn migrate_tells_what_it_did() {
     );
     assert_eq!(migrate(&["--dry-run", "--json"]).json()["applied"], false);
     assert!(migrate(&[]).text().contains("applied 1"));
-    assert!(migrate(&[]).text().contains("up to date (version 2)"));
+    assert!(migrate(&[]).text().contains("up to date (version 3)"));
     let id = |ran: Ran| ran.json()["new_cluster_id"].as_str().unwrap().to_owned();
     let first = id(migrate(&["--new-cluster-id", "--json"]));
     assert_ne!(first, id(migrate(&["--new-cluster-id", "--json"])));
@@ -148,13 +148,13 @@ fn migrate_of_a_folder_looks_without_touching() {
     older(&file);
     let before = std::fs::read(&file).unwrap();
     let dry = stopped.run(&["migrate", "--dry-run", "--json"]).json();
-    assert_eq!((&dry["found"], &dry["newest"]), (&json!(3), &json!(4)));
+    assert_eq!((&dry["found"], &dry["newest"]), (&json!(4), &json!(5)));
     assert_eq!(std::fs::read(&file).unwrap(), before);
     assert!(
         stopped
             .run(&["migrate"])
             .text()
-            .contains("applied 4: restrictions")
+            .contains("applied 5: client owners")
     );
     let nowhere = stopped.file("nowhere");
     ran_on(Path::new(&nowhere), &["migrate"]).failed(EXIT_NOT_FOUND);
@@ -172,9 +172,9 @@ pub(super) fn older(file: &Path) {
         let path = format!("sqlite://{}", file.display());
         let mut connection = sqlx::SqliteConnection::connect(&path).await.unwrap();
         for statement in [
-            "DROP TABLE restrictions",
-            "DELETE FROM driftless_migrations WHERE version = 4",
-            "PRAGMA user_version = 3",
+            "DROP TABLE client_owners",
+            "DELETE FROM driftless_migrations WHERE version = 5",
+            "PRAGMA user_version = 4",
         ] {
             sqlx::query(statement)
                 .execute(&mut connection)

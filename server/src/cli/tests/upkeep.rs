@@ -93,6 +93,7 @@ fn log_unchecked(stopped: &Stopped, update: Vec<u8>) {
             time_ms: 1,
             update: update.clone().into(),
             after: None,
+            claims: Vec::new(),
         };
         store.commit(&[append]).await.unwrap();
         store.close().await.unwrap();

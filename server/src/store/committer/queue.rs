@@ -74,7 +74,7 @@ fn take_from(waiting: &mut VecDeque<PendingAppend>) -> Vec<PendingAppend> {
     let mut bytes = 0;
     let mut count = 0;
     for pending in waiting.iter().take(BATCH_APPENDS_MAX) {
-        bytes += pending.append.update.len() as u64;
+        bytes += pending.append.waiting_bytes() as u64;
         if bytes > BATCH_BYTES_MAX && count > 0 {
             break;
         }
@@ -116,7 +116,7 @@ impl Shared {
         let document = pending.append.document.clone();
         *state.unfinished.entry(document).or_default() += 1;
         state.unfinished_appends += 1;
-        state.unfinished_bytes += cost(pending.append.update.len());
+        state.unfinished_bytes += cost(pending.append.waiting_bytes());
         match state.aside.get_mut(&pending.append.document) {
             Some(own) => own.push_back(pending),
             None => state.waiting.push_back(pending),
@@ -209,9 +209,9 @@ impl Shared {
     /// Notes that these appends are settled, whichever way, and wakes who waits for that.
     pub(super) fn finish<'a>(&self, settled: impl Iterator<Item = (&'a DocumentName, usize)>) {
         let mut state = self.state();
-        for (document, update_bytes) in settled {
+        for (document, waiting_bytes) in settled {
             state.unfinished_appends -= 1;
-            state.unfinished_bytes -= cost(update_bytes);
+            state.unfinished_bytes -= cost(waiting_bytes);
             if let Some(count) = state.unfinished.get_mut(document) {
                 *count -= 1;
                 if *count == 0 {
@@ -261,6 +261,6 @@ impl Shared {
     }
 }
 
-fn cost(update_bytes: usize) -> u64 {
-    update_bytes as u64 + APPEND_OVERHEAD_BYTES
+fn cost(waiting_bytes: usize) -> u64 {
+    waiting_bytes as u64 + APPEND_OVERHEAD_BYTES
 }

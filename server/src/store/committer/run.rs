@@ -272,7 +272,7 @@ impl Batch {
 
     fn finish(&self, shared: &Shared) {
         let settled = self.appends.iter();
-        shared.finish(settled.map(|append| (&append.document, append.update.len())));
+        shared.finish(settled.map(|append| (&append.document, append.waiting_bytes())));
     }
 }
 

@@ -10,7 +10,9 @@
 use bytes::Bytes;
 use driftless_proto::name::DocumentName;
 
-use super::{AppendId, Snapshot, SnapshotKind, Store, StoreError, StoreFuture, StoredAppend};
+use super::{
+    AppendId, Snapshot, SnapshotKind, Store, StoreError, StoreFuture, StoredAppend, StoredClaim,
+};
 
 mod judge;
 mod progress;
@@ -44,6 +46,8 @@ pub struct DocumentCopy {
     pub latest: Option<Snapshot>,
     /// All appends above the horizon.
     pub appends: Vec<StoredAppend>,
+    /// The owners of client ids, by client.
+    pub owners: Vec<StoredClaim>,
 }
 
 /// The numbers of a document that follow from its copy.

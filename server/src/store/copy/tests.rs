@@ -10,7 +10,7 @@ use crate::auth::Right;
 use crate::store::conformance::{Backend, fill, id, name, snapshot};
 use crate::store::postgres::tests::PostgresBackend;
 use crate::store::sqlite::tests::SqliteBackend;
-use crate::store::{CommitOutcome, LogLimits, LogStart, Origin, conformance};
+use crate::store::{Append, Claim, CommitOutcome, LogLimits, LogStart, Origin, conformance};
 
 /// A document without anything in it.
 pub(super) fn empty(document: &str) -> DocumentCopy {
@@ -26,6 +26,7 @@ pub(super) fn empty(document: &str) -> DocumentCopy {
         base: None,
         latest: None,
         appends: Vec::new(),
+        owners: Vec::new(),
     }
 }
 
@@ -67,6 +68,19 @@ async fn everything(store: &dyn CopyEnd) -> Vec<DocumentCopy> {
 /// One document of each kind that there is.
 async fn fill_with_all_kinds(store: &dyn CopyEnd) {
     fill(store, "plain", 1..=3).await;
+    let owner = |client, owner: Option<&str>| Claim {
+        client,
+        owner: owner.map(Into::into),
+    };
+    let claiming = |number, claims| Append {
+        claims,
+        ..conformance::append("owned", 1, number)
+    };
+    let owned = [
+        claiming(1, vec![owner(7, Some("ada")), owner(8, None)]),
+        claiming(2, vec![owner(9, Some("b\0b"))]),
+    ];
+    store.commit(&owned).await.unwrap();
     fill(store, "snapped", 1..=6).await;
     assert!(
         store
@@ -112,10 +126,10 @@ async fn arrives_whole(source: &dyn CopyEnd, target: &dyn CopyEnd) {
     fill_with_all_kinds(source).await;
     let (summary, failures) = copied(source, target).await;
     assert_eq!(failures, []);
-    assert_eq!(counts(&summary), (8, 0, 0));
+    assert_eq!(counts(&summary), (9, 0, 0));
     assert_eq!(everything(target).await, everything(source).await);
     let again = copied(source, target).await.0;
-    assert_eq!(counts(&again), (0, 8, 0));
+    assert_eq!(counts(&again), (0, 9, 0));
     assert_eq!(again.done_bytes, again.total_bytes);
     let (ours, theirs) = (
         source.list("", None, 99).await,
@@ -124,6 +138,12 @@ async fn arrives_whole(source: &dyn CopyEnd, target: &dyn CopyEnd) {
     assert_eq!(ours, theirs);
     for document in all_names(source).await {
         assert_eq!(source.load(&document).await, target.load(&document).await);
+        let owners = [source, target].map(|store| store.client_owners(&document, 0));
+        let [ours, theirs] = futures_util::future::join_all(owners)
+            .await
+            .try_into()
+            .unwrap();
+        assert_eq!(ours, theirs);
         let start = LogStart::After(0);
         let ours = source.read_log(&document, start, LogLimits::NONE).await;
         assert_eq!(
@@ -216,10 +236,10 @@ async fn goes_on_after_a_stop(source: &dyn CopyEnd, target: &dyn CopyEnd) {
         stopped_after(source, target, documents).await;
     }
     let before = all_names(target).await.len() as u64;
-    assert!((300..2_008).contains(&before), "{before}");
+    assert!((300..2_009).contains(&before), "{before}");
     let (summary, failures) = copied(source, target).await;
     assert_eq!(failures, []);
-    assert_eq!(summary.copied + summary.skipped, 2_008);
+    assert_eq!(summary.copied + summary.skipped, 2_009);
     assert!(summary.skipped >= 300, "{summary:?}");
     assert_eq!(everything(target).await, everything(source).await);
 }
@@ -262,7 +282,7 @@ async fn a_later_copy_brings_what_is_new() {
         fill(&*source, "new", 1..=2).await;
         let (summary, failures) = copied(&*source, &*target).await;
         assert_eq!(failures, []);
-        assert_eq!(counts(&summary), (4, 5, 0));
+        assert_eq!(counts(&summary), (4, 6, 0));
         assert_eq!(everything(&*target).await, everything(&*source).await);
     })
     .await;
@@ -279,7 +299,7 @@ async fn what_only_the_target_holds_is_never_overwritten() {
         fill(&*target, "its own", 1..=2).await;
         let before = everything(&*target).await;
         let (summary, failures) = copied(&*source, &*target).await;
-        assert_eq!(counts(&summary), (5, 0, 3));
+        assert_eq!(counts(&summary), (6, 0, 3));
         let told: Vec<_> = failures
             .iter()
             .map(|it| (it.document.as_str(), it.kind))
@@ -307,7 +327,7 @@ async fn damaged_documents_are_named_and_the_others_copied() {
         .spoil_snapshot(&name("trimmed"), SnapshotKind::Base)
         .await;
     let (summary, failures) = copied(&*store, &*target.end()).await;
-    assert_eq!(counts(&summary), (5, 0, 3));
+    assert_eq!(counts(&summary), (6, 0, 3));
     let told: Vec<_> = failures
         .iter()
         .map(|it| (it.document.as_str(), it.kind))

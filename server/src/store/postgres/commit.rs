@@ -10,9 +10,18 @@ use sqlx::types::Uuid;
 use super::super::checksum::AppendRow;
 use super::super::{Append, AppendId, CommitOutcome, StoreError};
 use super::PostgresOptions;
+use super::claims;
 use super::error::store_error;
 
 mod text;
+
+/// What most batches are: without claims of client ids.
+const APPEND_BATCH: &str = "SELECT given_sequence, current_epoch, is_log_lost, is_busy \
+     FROM append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ORDER BY place";
+
+const APPEND_BATCH_WITH_CLAIMS: &str = "SELECT given_sequence, current_epoch, is_log_lost, is_busy \
+     FROM append_batch_with_claims($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, \
+       $15, $16) ORDER BY place";
 
 /// Appends whose fate may be unknown; the committer holds no more of them in a batch and its parts.
 const DOUBTFUL_MAX: usize = 16_384;
@@ -171,25 +180,33 @@ async fn append_batch(
     let after_ids: Vec<Option<Uuid>> = column(batch, |one| {
         one.after.map(|after| Uuid::from_bytes(after.id))
     });
-    sqlx::query(
-        "SELECT given_sequence, current_epoch, is_log_lost, is_busy \
-         FROM append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ORDER BY place",
-    )
-    .bind(attempt)
-    .bind(doubtful)
-    .bind(names)
-    .bind(epochs)
-    .bind(ids)
-    .bind(identities)
-    .bind(doors)
-    .bind(times_ms)
-    .bind(checksums)
-    .bind(contents)
-    .bind(after_sequences)
-    .bind(after_ids)
-    .bind(passes_over)
-    .fetch_all(pool)
-    .await
+    let claims = claims::of_batch(batch);
+    let function = match claims.is_empty() {
+        true => APPEND_BATCH,
+        false => APPEND_BATCH_WITH_CLAIMS,
+    };
+    let mut query = sqlx::query(function)
+        .bind(attempt)
+        .bind(doubtful)
+        .bind(names)
+        .bind(epochs)
+        .bind(ids)
+        .bind(identities)
+        .bind(doors)
+        .bind(times_ms)
+        .bind(checksums)
+        .bind(contents)
+        .bind(after_sequences)
+        .bind(after_ids)
+        .bind(passes_over);
+    if !claims.is_empty() {
+        let places: Vec<i64> = claims.iter().map(|(place, _)| *place).collect();
+        let clients: Vec<i64> = claims.iter().map(|(_, it)| it.client as i64).collect();
+        let owners = claims.iter().map(|(_, it)| claims::owner_bytes(it));
+        let owners: Vec<Option<&[u8]>> = owners.collect();
+        query = query.bind(places).bind(clients).bind(owners);
+    }
+    query.fetch_all(pool).await
 }
 
 fn column<'a, T>(batch: &'a [Append], of: impl Fn(&'a Append) -> T) -> Vec<T> {

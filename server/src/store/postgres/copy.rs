@@ -12,6 +12,7 @@ use super::super::copy::{CopyEnd, DocumentCopy, Exported, Import, Stamp};
 use super::super::sql::{kind_name, signed};
 use super::super::{LogLimits, StoreError, StoreFuture, StoredAppend};
 use super::PostgresStore;
+use super::claims;
 use super::commit::CHECKED_SEQUENCE;
 use super::history::name_of;
 use super::inspect::examine_snapshots;
@@ -124,6 +125,7 @@ async fn export(
         base: None,
         latest: None,
         appends: read.appends,
+        owners: claims::read(&mut transaction, name, 0).await?,
     };
     findings.extend(copy.take_snapshots(snapshots).err());
     findings.extend(read.damage);
@@ -152,6 +154,7 @@ async fn import(
     for statement in [
         "DELETE FROM appends WHERE document_id = ANY ($1)",
         "DELETE FROM snapshots WHERE document_id = ANY ($1)",
+        "DELETE FROM client_owners WHERE document_id = ANY ($1)",
     ] {
         if !replaced.is_empty() {
             let query = statement::query(statement).bind(&replaced);
@@ -160,6 +163,7 @@ async fn import(
     }
     let ids = put_rows(connection, &fitting, &replaced).await?;
     put_appends(connection, &fitting, &ids).await?;
+    put_owners(connection, &fitting, &ids).await?;
     put_snapshots(connection, &fitting, &ids).await?;
     let stored: HashSet<&DocumentName> = ids.keys().collect();
     let names = documents.iter().map(|import| &import.copy.name);
@@ -310,6 +314,32 @@ fn checksum(copy: &DocumentCopy, append: &StoredAppend) -> u32 {
         update: &append.update,
     }
     .checksum()
+}
+
+async fn put_owners(
+    connection: &mut PgConnection,
+    copies: &[&DocumentCopy],
+    ids: &HashMap<DocumentName, i64>,
+) -> Result<(), sqlx::Error> {
+    for copy in copies {
+        let Some(&id) = ids.get(&copy.name) else {
+            continue;
+        };
+        for owners in copy.owners.chunks(STATEMENT_ROWS) {
+            statement::query(
+                "INSERT INTO client_owners (document_id, epoch, client, sequence, owner) \
+                 SELECT $1, $2, * FROM unnest($3::bigint[], $4::bigint[], $5::bytea[])",
+            )
+            .bind(id)
+            .bind(signed(copy.epoch))
+            .bind(column(owners, |it| signed(it.claim.client)))
+            .bind(column(owners, |it| signed(it.sequence)))
+            .bind(column(owners, |it| claims::owner_bytes(&it.claim)))
+            .execute(&mut *connection)
+            .await?;
+        }
+    }
+    Ok(())
 }
 
 async fn put_snapshots(

@@ -27,6 +27,10 @@ pub(super) async fn end_epoch(
         .bind(row.id)
         .execute(&mut *connection)
         .await?;
+    statement::query("DELETE FROM client_owners WHERE document_id = $1")
+        .bind(row.id)
+        .execute(&mut *connection)
+        .await?;
     statement::query(
         "UPDATE documents SET epoch = epoch + 1, epoch_start = head, covered_sequence = head, \
          floor_sequence = head, log_bytes = 0, covered_bytes = 0, floor_bytes = 0, \

@@ -19,11 +19,12 @@ use self::lease::Lease;
 pub use self::migrate::{migrate, new_cluster_id};
 pub use self::open::PostgresOptions;
 use super::{
-    Append, CommitOutcome, DocumentSummary, Inspection, LoadedDocument, LogEnd, LogLimits,
+    Append, Claim, CommitOutcome, DocumentSummary, Inspection, LoadedDocument, LogEnd, LogLimits,
     LogRange, LogStart, Repair, Snapshot, StatsFilter, StatsPage, Store, StoreError, StoreFuture,
 };
 use crate::access::Restriction;
 
+mod claims;
 mod commit;
 mod copy;
 mod doctor;
@@ -192,6 +193,14 @@ impl Store for PostgresStore {
         limits: LogLimits,
     ) -> StoreFuture<'a, LogRange> {
         Box::pin(load::read_log(&self.pool, document, start, limits))
+    }
+
+    fn client_owners<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        after: u64,
+    ) -> StoreFuture<'a, Vec<Claim>> {
+        Box::pin(claims::owners(&self.pool, document, after))
     }
 
     fn log_ends<'a>(&'a self, documents: &'a [DocumentName]) -> StoreFuture<'a, Vec<LogEnd>> {

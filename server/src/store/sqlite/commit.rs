@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use super::super::checksum::AppendRow;
 use super::super::{Append, AppendId, CommitOutcome, StoreError};
 use super::attempts::ATTEMPTS_MAX;
+use super::claims::{self, NewClaim};
 use super::error::store_error;
 use super::rows::RowStatement;
 use super::unsettled::Unsettled;
@@ -47,6 +48,8 @@ pub(super) struct Committed {
     /// Rows and bytes that were written.
     pub(super) rows: u64,
     pub(super) bytes: u64,
+    /// Claims that came with them.
+    pub(super) claims: u64,
     /// The newest append of the batch, if any was stored.
     pub(super) last: Option<LastCommit>,
 }
@@ -153,12 +156,21 @@ async fn attempt(
     // Before they are written: a reader may find one too many in it, never one too few.
     let documents = targets.iter();
     unsettled.note(documents.filter_map(|target| Some((target.name, target.row?.id))));
+    let claims = claims_of(&rows);
+    if !claims.is_empty() {
+        if !has_begun {
+            begin(connection).await?;
+            has_begun = true;
+        }
+        claims::put(connection, &claims).await?;
+    }
     insert_and_commit(connection, &rows, has_begun).await?;
     remembered.keep(&targets);
     Ok(Committed {
         outcomes,
         rows: rows.len() as u64,
         bytes: rows.iter().map(|row| row.append.update.len() as u64).sum(),
+        claims: claims.len() as u64,
         last: rows.last().map(|row| LastCommit {
             document_id: row.document_id,
             sequence: row.sequence,
@@ -324,6 +336,20 @@ fn assign<'a>(
         });
     }
     (outcomes, rows)
+}
+
+/// What is to be stored of owners. Where client ids are free there is nothing.
+fn claims_of<'a>(rows: &[NewRow<'a>]) -> Vec<NewClaim<'a>> {
+    let of_row = |row: &NewRow<'a>| {
+        let (document_id, sequence, append) = (row.document_id, row.sequence, row.append);
+        append.claims.iter().map(move |claim| NewClaim {
+            document_id,
+            epoch: append.epoch,
+            sequence,
+            claim,
+        })
+    };
+    rows.iter().flat_map(of_row).collect()
 }
 
 /// An error ends the whole transaction: without the need to undo one statement alone, SQLite keeps

@@ -12,6 +12,7 @@ use super::super::copy::{CopyEnd, DocumentCopy, Exported, Import, Stamp};
 use super::super::sql::{kind_name, signed};
 use super::super::{LogLimits, StoreError, StoreFuture, StoredAppend};
 use super::SqliteStore;
+use super::claims::{self, NewClaim};
 use super::history::name_of;
 use super::inspect::examine_snapshots;
 use super::load::{number, read_appends, read_row};
@@ -145,6 +146,7 @@ async fn export(
         base: None,
         latest: None,
         appends: read.appends,
+        owners: claims::read(&mut transaction, name, 0).await?,
     };
     findings.extend(copy.take_snapshots(snapshots).err());
     findings.extend(read.damage);
@@ -179,11 +181,22 @@ async fn import(
         .flat_map(|(id, copy)| copy.appends.iter().map(move |append| (id, copy, append)))
         .collect();
     put_appends(connection, &appends).await?;
+    let owners: Vec<NewClaim<'_>> = stored().flat_map(claims_of).collect();
+    claims::put(connection, &owners).await?;
     for (id, copy) in stored() {
         put_snapshots(connection, id, copy).await?;
     }
     end(connection).await?;
     Ok(left)
+}
+
+fn claims_of((document_id, copy): (i64, &DocumentCopy)) -> impl Iterator<Item = NewClaim<'_>> {
+    copy.owners.iter().map(move |stored| NewClaim {
+        document_id,
+        epoch: copy.epoch,
+        sequence: stored.sequence,
+        claim: &stored.claim,
+    })
 }
 
 /// Writes a document's own row and clears what it replaces; nothing if it is not as expected.
@@ -208,6 +221,7 @@ async fn put_row(
         for statement in [
             "DELETE FROM appends WHERE document_id = ?",
             "DELETE FROM snapshots WHERE document_id = ?",
+            "DELETE FROM client_owners WHERE document_id = ?",
         ] {
             sqlx::query(statement)
                 .bind(id)

@@ -28,6 +28,10 @@ pub(super) async fn end_epoch(
         .bind(row.id)
         .execute(&mut *connection)
         .await?;
+    sqlx::query("DELETE FROM client_owners WHERE document_id = ?")
+        .bind(row.id)
+        .execute(&mut *connection)
+        .await?;
     // Rows that could not be moved into a damaged log; their numbers are not given again.
     sqlx::query(
         "UPDATE documents SET head = max(head, (SELECT coalesce(max(sequence), 0) FROM journal \

@@ -18,7 +18,7 @@ use self::unsettled::Unsettled;
 use self::writer::Writer;
 use super::data_folder::DataFolder;
 use super::{
-    Append, CommitOutcome, DocumentSummary, Inspection, LoadedDocument, LogEnd, LogLimits,
+    Append, Claim, CommitOutcome, DocumentSummary, Inspection, LoadedDocument, LogEnd, LogLimits,
     LogRange, LogStart, Repair, Snapshot, StatsFilter, StatsPage, Store, StoreError, StoreFuture,
 };
 use crate::access::Restriction;
@@ -26,6 +26,7 @@ use crate::access::Restriction;
 mod attempts;
 mod backup;
 mod checkpoint;
+mod claims;
 mod commit;
 mod copy;
 mod doctor;
@@ -105,6 +106,7 @@ impl SqliteStore {
         let result = commit::commit(connection, batch, may_repeat, remembered, unsettled).await;
         if let Ok(committed) = &result {
             lease.journaled(committed.rows, committed.bytes);
+            lease.wal().add(committed.claims * PAGE_BYTES);
             if let Some(last) = committed.last {
                 lease.committed(last);
             }
@@ -216,6 +218,14 @@ impl Store for SqliteStore {
             limits,
             unsettled,
         ))
+    }
+
+    fn client_owners<'a>(
+        &'a self,
+        document: &'a DocumentName,
+        after: u64,
+    ) -> StoreFuture<'a, Vec<Claim>> {
+        Box::pin(claims::owners(&self.readers, document, after))
     }
 
     fn log_ends<'a>(&'a self, documents: &'a [DocumentName]) -> StoreFuture<'a, Vec<LogEnd>> {

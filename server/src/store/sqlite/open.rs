@@ -17,7 +17,7 @@ use super::super::schema::{Recorded, SchemaReport, compare};
 pub(super) const APPLICATION_ID: i64 = 0x4452_4654;
 
 /// The schema this build writes; each migration sets it as SQLite's `user_version`.
-pub(super) const SCHEMA_VERSION: i64 = 4;
+pub(super) const SCHEMA_VERSION: i64 = 5;
 
 /// Reads run beside the writer; more than this many only compete for the disk.
 const READERS_MAX: u32 = 4;

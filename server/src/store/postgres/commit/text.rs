@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use sqlx::types::Uuid;
 
-use super::super::super::Append;
+use super::super::super::{Append, Claim};
+use super::super::claims;
 use super::checksum;
 
 /// What an append takes beside its update and its name, as text.
@@ -21,7 +22,12 @@ pub(super) fn append_batch(
     let updates: usize = batch.iter().map(|one| 2 * one.update.len()).sum();
     let mut sql = String::with_capacity(updates + batch.len() * APPEND_CHARACTERS);
     sql.push_str(limits);
-    sql.push_str(" SELECT given_sequence, current_epoch, is_log_lost, is_busy FROM append_batch(");
+    sql.push_str(" SELECT given_sequence, current_epoch, is_log_lost, is_busy FROM ");
+    let claims = claims::of_batch(batch);
+    sql.push_str(match claims.is_empty() {
+        true => "append_batch(",
+        false => "append_batch_with_claims(",
+    });
     push_uuid(&mut sql, &attempt);
     sql.push_str("::uuid,");
     array(&mut sql, "uuid", doubtful, push_uuid);
@@ -61,6 +67,9 @@ pub(super) fn append_batch(
         None => sql.push_str("NULL"),
     });
     sql.push_str(if passes_over { "true" } else { "false" });
+    if !claims.is_empty() {
+        push_claims(&mut sql, &claims);
+    }
     sql.push_str(") ORDER BY place");
     sql
 }
@@ -75,6 +84,27 @@ fn array<T>(sql: &mut String, kind: &str, items: &[T], push: impl Fn(&mut String
     }
     // Writing to a string cannot fail.
     let _ = write!(sql, "]::{kind}[],");
+}
+
+fn push_claims(sql: &mut String, claims: &[(i64, &Claim)]) {
+    sql.push(',');
+    array(sql, "bigint", claims, |sql, (place, _)| {
+        push_number(sql, *place)
+    });
+    array(sql, "bigint", claims, |sql, (_, claim)| {
+        push_number(sql, claim.client as i64)
+    });
+    array(
+        sql,
+        "bytea",
+        claims,
+        |sql, (_, claim)| match claims::owner_bytes(claim) {
+            Some(owner) => push_bytes(sql, owner),
+            None => sql.push_str("NULL"),
+        },
+    );
+    // The comma behind the last of them.
+    sql.pop();
 }
 
 fn push_number(sql: &mut String, number: i64) {

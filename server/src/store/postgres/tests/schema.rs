@@ -9,7 +9,7 @@ use crate::store::postgres::{PostgresStore, examine, migrate, new_cluster_id};
 use crate::store::{Store, StoreError};
 
 /// How many there are.
-const MIGRATIONS: usize = 2;
+const MIGRATIONS: usize = 3;
 
 async fn execute(url: &str, statements: &str) {
     let mut connection = PgConnection::connect(url).await.unwrap();

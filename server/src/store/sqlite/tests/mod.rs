@@ -14,6 +14,7 @@ use crate::store::data_folder::DataFolder;
 use crate::store::{SnapshotKind, Store};
 
 mod backups;
+mod claims;
 mod faults;
 mod journal;
 mod opening;
