@@ -12,7 +12,6 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -41,6 +40,9 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 const TURNS_PER_WAKE: usize = 8;
 
 mod closing;
+mod moving;
+
+use self::moving::Moving;
 
 thread_local! {
     /// Where bytes are read to: used within one call only, so one per thread is enough.
@@ -164,37 +166,6 @@ where
                 }
             })
         }));
-    }
-}
-
-/// A stream between two threads, known to its outbox all the way.
-struct Moving<I: Movable> {
-    stream: Option<I::Moving>,
-    outbox: Arc<Outbox>,
-}
-
-impl<I: Movable> Moving<I> {
-    fn depart(io: I, outbox: &Arc<Outbox>) -> io::Result<Self> {
-        let stream = io.depart()?;
-        outbox.set_stream(Some(stream.as_raw_fd()));
-        Ok(Self {
-            stream: Some(stream),
-            outbox: outbox.clone(),
-        })
-    }
-
-    /// `None` when this thread cannot take it, which closes it.
-    fn arrive(&mut self) -> Option<I> {
-        self.outbox.set_stream(None);
-        I::arrive(self.stream.take()?).ok()
-    }
-}
-
-impl<I: Movable> Drop for Moving<I> {
-    fn drop(&mut self) {
-        if self.stream.is_some() {
-            self.outbox.set_stream(None);
-        }
     }
 }
 
