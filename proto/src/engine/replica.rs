@@ -168,6 +168,9 @@ impl Replica {
                 self.sent_stored = Some((Arc::new(self.state.known.vector.clone()), sessions));
             }
             Input::Receive { session, message } => self.receive(now_ms, session, message, effects),
+            Input::Retry { session, update } => {
+                self.receive_update(now_ms, session, &update, false, effects);
+            }
             Input::Detach { session, clean } => self.forget(now_ms, session, clean),
             Input::Drained { session } => {
                 if self.sessions.contains_key(&session) {
@@ -215,6 +218,7 @@ impl Replica {
         }
         self.reask_gaps(now_ms, effects);
         self.ask_for_refused(effects);
+        self.ask_in_return(effects);
         if !self.answer_asking(now_ms, effects) {
             return;
         }
@@ -380,7 +384,8 @@ impl Replica {
         if let Some(receipts) = &mut peer.receipts {
             let count = receipts.start_anew(announced);
             give_up_receipts(session, count, effects);
-            self.ask_step1(session, true, effects);
+            // However often it asks in a turn, one question is answered, and one is asked in return.
+            peer.is_to_be_asked = true;
         }
     }
 

@@ -24,6 +24,22 @@ impl Replica {
     }
 
     /// Answers what was asked in this turn; false when the replica died of it.
+    /// Asks those that are answered by receipts, and asked in this turn, what they have: behind that
+    /// they begin to count.
+    pub(super) fn ask_in_return(&mut self, effects: &mut Vec<Effect>) {
+        let is_due = |session: &&SessionId| {
+            let peer = self.sessions.get(session);
+            peer.is_some_and(|peer| peer.is_to_be_asked)
+        };
+        let due: Vec<SessionId> = self.asking.iter().filter(is_due).copied().collect();
+        for session in due {
+            if let Some(peer) = self.sessions.get_mut(&session) {
+                peer.is_to_be_asked = false;
+            }
+            self.ask_step1(session, true, effects);
+        }
+    }
+
     pub(super) fn answer_asking(&mut self, now_ms: u64, effects: &mut Vec<Effect>) -> bool {
         for session in std::mem::take(&mut self.asking) {
             if self.gated_states.contains(&session) {

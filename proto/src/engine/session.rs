@@ -111,6 +111,8 @@ pub(super) struct Session {
     pub(super) owed: Owed,
     /// Its newest step 1 of this turn.
     pub(super) asked: Option<StateVector>,
+    /// It asked, and expects to be asked in return.
+    pub(super) is_to_be_asked: bool,
     /// What it was sent before there was a replica, if it says that it has nothing: its first
     /// question is answered with the rest.
     pub(super) sent_stored: Option<Arc<StateVector>>,
@@ -145,6 +147,7 @@ impl Session {
             presence_version: 0,
             owed: Owed::default(),
             asked: None,
+            is_to_be_asked: false,
             sent_stored: None,
             asked_presence: false,
             probes: VecDeque::new(),

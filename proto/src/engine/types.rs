@@ -143,6 +143,14 @@ pub enum Input {
         /// Whose changes its will be.
         identity: Identity,
     },
+    /// An update of a session that a former replica may have failed over. Its receipt, if it gets one,
+    /// is among those that the session was adopted with.
+    Retry {
+        /// Who sent it.
+        session: SessionId,
+        /// The update as it was admitted.
+        update: Bytes,
+    },
     /// What a peer may do has changed.
     SetRights {
         /// Whose rights.

@@ -287,7 +287,14 @@ impl Replica {
         let was_announced = self.was_announced(session, &admission);
         let is_taken = admission.admitted.is_none() && admission.gap.is_none();
         match self.writes.clone() {
-            _ if is_taken => effects.push(Effect::Observed(Observation::Duplicate)),
+            _ if is_taken => {
+                effects.push(Effect::Observed(Observation::Duplicate));
+                // What was refused is neither here nor on its way.
+                let peer = self.sessions.get(&session);
+                if peer.is_some_and(|peer| !peer.refused) {
+                    self.settle(session);
+                }
+            }
             _ if !may_write => self.deny(session, MAY_NOT_WRITE.to_owned(), effects),
             Writes::ReadOnly(reason) => self.deny(session, reason, effects),
             Writes::StoreFull => self.close(now_ms, session, CloseReason::StoreFull, effects),

@@ -199,8 +199,7 @@ impl Ready {
         }) = suspects.pop_front()
         {
             let now_ms = self.shared.clock.now_ms();
-            let message = Message::Update { update };
-            let input = Input::Receive { session, message };
+            let input = Input::Retry { session, update };
             self.replica.handle(now_ms, input, &mut self.effects);
             if let Some(TurnEnd::Poisoned {
                 suspects: guilty, ..

@@ -175,12 +175,17 @@ async fn converse(
     outbox: &Outbox,
     update: &Bytes,
 ) -> Result<(), OperationError> {
+    // Every session is asked once when it comes: what is said unasked is the answer.
+    let mut questions = 0;
     loop {
-        let update = update.clone();
-        send(session, Message::SyncStep2 { update }).await?;
-        send(session, Message::SaveProbe { version: PROBE }).await?;
-        if read_outcome(outbox).await? == Outcome::Stored {
-            return Ok(());
+        if questions != 1 {
+            let update = update.clone();
+            send(session, Message::SyncStep2 { update }).await?;
+            send(session, Message::SaveProbe { version: PROBE }).await?;
+        }
+        match read_outcome(outbox).await? {
+            Outcome::Stored => return Ok(()),
+            Outcome::Asked => questions += 1,
         }
     }
 }

@@ -199,13 +199,52 @@ fn what_was_made_before_the_step_1_is_not_counted_when_its_like_is_missing() {
 fn of_two_questions_under_way_only_the_last_answer_counts() {
     let mut bench = Bench::new(options());
     let writer = peer(7);
-    bench.turn([
-        attach_with(1, COUNTING),
-        step1(1, &writer),
-        step1(1, &writer),
-    ]);
+    bench.turn([attach_with(1, COUNTING), step1(1, &writer)]);
+    bench.turn([step1(1, &writer)]);
     let first = bench.turn([step2(1, &nothing())]);
     assert_eq!(receipts(&first, 1), [(None, 1)]);
     let second = bench.turn([step2(1, &nothing())]);
     assert_eq!(receipts(&second, 1), [(Some(true), 1)]);
+}
+
+#[test]
+fn however_often_a_peer_asks_in_a_turn_it_is_asked_once_in_return() {
+    let mut bench = Bench::new(options());
+    let writer = peer(7);
+    bench.turn([attach_with(1, COUNTING)]);
+    let asked = bench.turn((0..100).map(|_| step1(1, &writer)));
+    assert_eq!(step1s(&asked, 1), 1);
+    let answered = bench.turn([step2(1, &nothing())]);
+    assert_eq!(receipts(&answered, 1), [(Some(true), 1)]);
+}
+
+#[test]
+fn what_is_tried_again_is_not_counted_twice() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    let mut effects = Vec::new();
+    bench
+        .replica
+        .adopt(SessionId(1), COUNTING, None, 1, &mut effects);
+    let update = writer.type_text("a");
+    let session = SessionId(1);
+    bench.turn([Input::Retry { session, update }]);
+    bench.turn([step2(1, &nothing())]);
+    assert_eq!(receipts(&bench.commit(1), 1), [(Some(true), 1)]);
+}
+
+#[test]
+fn who_may_not_write_any_more_is_answered_what_it_was_owed() {
+    let mut bench = Bench::new(options());
+    let reading = Access {
+        rights: Rights::Read,
+        ..COUNTING
+    };
+    let mut effects = Vec::new();
+    bench
+        .replica
+        .adopt(SessionId(1), reading, None, 2, &mut effects);
+    let answered = bench.turn([step2(1, &nothing())]);
+    // Its answer to the question of the new replica is not counted.
+    assert_eq!(receipts(&answered, 1), [(None, 1), (Some(true), 2)]);
 }

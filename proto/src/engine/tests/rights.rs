@@ -87,8 +87,8 @@ fn who_may_write_again_is_asked_for_what_was_refused() {
     bench.turn([
         attach_with(1, with(Rights::Read, Acks::Receipts)),
         step1(1, &writer),
-        step2(1, &nothing()),
     ]);
+    bench.turn([step2(1, &nothing())]);
     let refused = writer.type_text("a");
     bench.turn([update(1, &refused)]);
     let raised = bench.turn([set(1, Rights::Write)]);
