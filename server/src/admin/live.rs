@@ -177,13 +177,14 @@ async fn converse(
 ) -> Result<(), OperationError> {
     // Every session is asked once when it comes: what is said unasked is the answer.
     let mut questions = 0;
+    let mut frames = VecDeque::new();
     loop {
         if questions != 1 {
             let update = update.clone();
             send(session, Message::SyncStep2 { update }).await?;
             send(session, Message::SaveProbe { version: PROBE }).await?;
         }
-        match read_outcome(outbox).await? {
+        match read_outcome(outbox, &mut frames).await? {
             Outcome::Stored => return Ok(()),
             Outcome::Asked => questions += 1,
         }
@@ -215,11 +216,19 @@ async fn send(session: &mut dyn SessionHandle, message: Message) -> Result<(), O
     ))
 }
 
-async fn read_outcome(outbox: &Outbox) -> Result<Outcome, OperationError> {
-    let mut frames = VecDeque::new();
+/// Reads until something is said that matters; what is behind it stays in `frames`.
+async fn read_outcome(
+    outbox: &Outbox,
+    frames: &mut VecDeque<Bytes>,
+) -> Result<Outcome, OperationError> {
     loop {
-        match poll_fn(|context| outbox.poll_take(context, &mut frames)).await {
-            Taken::Drained(_) => {}
+        while let Some(frame) = frames.pop_front() {
+            if let Some(outcome) = read_reply(frame)? {
+                return Ok(outcome);
+            }
+        }
+        match poll_fn(|context| outbox.poll_take(context, frames)).await {
+            Taken::Frames | Taken::Drained(_) => {}
             Taken::Ended(_, reason) | Taken::Close(reason) => {
                 let refusal = Refusal::from(reason);
                 let text = refusal.text.clone().into_owned();
@@ -228,22 +237,19 @@ async fn read_outcome(outbox: &Outbox) -> Result<Outcome, OperationError> {
                     false => OperationError::Unavailable(text),
                 });
             }
-            Taken::Frames => {
-                for mut frame in frames.drain(..).filter(|frame| !frame.is_empty()) {
-                    match frame.get_u8() {
-                        SAVED_TAG if frame.try_get_u64() == Ok(PROBE) => {
-                            return Ok(Outcome::Stored);
-                        }
-                        ASKED_TAG => return Ok(Outcome::Asked),
-                        DENIED_TAG => {
-                            let reason = String::from_utf8_lossy(&frame).into_owned();
-                            return Err(OperationError::Refused(reason));
-                        }
-                        _ => {}
-                    }
-                }
-            }
         }
+    }
+}
+
+fn read_reply(mut frame: Bytes) -> Result<Option<Outcome>, OperationError> {
+    match frame.try_get_u8() {
+        Ok(SAVED_TAG) if frame.try_get_u64() == Ok(PROBE) => Ok(Some(Outcome::Stored)),
+        Ok(ASKED_TAG) => Ok(Some(Outcome::Asked)),
+        Ok(DENIED_TAG) => {
+            let reason = String::from_utf8_lossy(&frame).into_owned();
+            Err(OperationError::Refused(reason))
+        }
+        _ => Ok(None),
     }
 }
 
