@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use driftless_proto::engine::{CloseReason, Effect, Input, Replica, SessionId, Suspect, Writes};
-use driftless_proto::wire::Message;
 use tokio::sync::oneshot;
 
 use super::Shared;

@@ -17,6 +17,9 @@ use crate::store::Origin;
 /// An answer that is on its way.
 pub(super) type Deciding = Pin<Box<dyn Future<Output = Result<Grant, Denial>> + Send>>;
 
+/// The least time after which the same is asked again.
+const ASK_AGAIN_MS_MIN: u64 = 500;
+
 /// What a connection brings with it.
 pub(super) struct Opening {
     pub(super) edge: Arc<Edge>,
@@ -28,10 +31,12 @@ pub(super) struct Opening {
     pub(super) rest: String,
     /// The token that came with the request, if one did.
     pub(super) token: Result<Option<Token>, Denial>,
+    /// Whether the application may be asked about it.
+    pub(super) may_ask: bool,
 }
 
 impl Opening {
-    /// Asks whether this peer may use a document; anew: whatever was answered lately.
+    /// Asks whether this peer may use a document; anew: whatever was answered before now.
     pub(super) fn decide(
         &self,
         document: &DocumentName,
@@ -45,14 +50,28 @@ impl Opening {
             address: self.address(),
             door: self.door,
         };
+        if is_anew {
+            // Now, not in its turn: nobody else is let in by what was answered before.
+            edge.authority.doubt(&question);
+        }
+        let may_ask = self.may_ask;
         Box::pin(async move {
-            let grant = match is_anew {
+            // The semaphore is never closed; without a turn it would only be asked at once.
+            let _turn = match is_anew {
                 true => {
-                    // The semaphore is never closed; without a turn it would only be asked at once.
-                    let _turn = edge.regrants.acquire().await;
-                    edge.authority.decide_anew(&question).await?
+                    // Others are told to ask, too: who doubts the same is heard before it is asked once.
+                    tokio::task::yield_now().await;
+                    edge.regrants.acquire().await.ok()
                 }
-                false => edge.authority.decide(&question).await?,
+                false => None,
+            };
+            let grant = match may_ask {
+                true => edge.authority.decide(&question).await?,
+                // Without an answer there is no use for one: the connection is about to be refused.
+                false => match edge.authority.decide_unasked(&question) {
+                    Some(decided) => decided?,
+                    None => std::future::pending().await,
+                },
             };
             match edge.right_max(&question.document, &grant) {
                 Right::None => {
@@ -177,14 +196,16 @@ pub enum OnExpiry {
 impl OnExpiry {
     /// Does so to a session.
     pub(super) fn perform(self, session: &dyn SessionHandle, permit: &mut Permit) {
-        metrics::access_changed("expired");
         match self {
             Self::End => session.end(CloseReason::Unauthenticated),
+            // It did so before, or never could more.
+            Self::Read if permit.grant.right <= Right::Read => return,
             Self::Read => {
-                permit.grant.right = permit.grant.right.min(Right::Read);
+                permit.grant.right = Right::Read;
                 session.set_rights(permit.rights());
             }
         }
+        metrics::access_changed("expired");
     }
 }
 
@@ -256,6 +277,14 @@ impl Permit {
         self.expires_ms.min(self.warns_ms)
     }
 
+    /// When a newer token is asked about again after nobody could say whether it is good: at half of the
+    /// time that is left, and so on, until that is too short.
+    pub(super) fn asks_again_ms(&self, now_ms: u64) -> Option<u64> {
+        let half_ms = self.expires_ms.saturating_sub(now_ms) / 2;
+        let has_end = self.expires_ms != u64::MAX;
+        (has_end && half_ms >= ASK_AGAIN_MS_MIN).then(|| now_ms + half_ms)
+    }
+
     /// What is due now. Each is said once.
     pub(super) fn take_due(&mut self, now_ms: u64) -> Due {
         if now_ms >= self.expires_ms {
@@ -316,6 +345,19 @@ mod tests {
         assert_eq!(all(Right::Admin, true), [Rights::Relay, comment, read]);
         assert_eq!(all(Right::Comment, true), [comment, comment, read]);
         assert_eq!(all(Right::Read, true), [read; 3]);
+    }
+
+    #[test]
+    fn a_token_that_could_not_be_judged_is_asked_about_some_more_times_before_the_end() {
+        let permit = Permit::new(grant(Some(1_030_000)), None, (0, 1_000_000), 30_000);
+        let mut asked_ms = vec![0];
+        while let Some(again_ms) = permit.asks_again_ms(asked_ms[asked_ms.len() - 1]) {
+            asked_ms.push(again_ms);
+        }
+        assert_eq!(asked_ms, [0, 15_000, 22_500, 26_250, 28_125, 29_062]);
+        assert_eq!(permit.asks_again_ms(30_000), None);
+        let endless = Permit::new(grant(None), None, (0, 1_000_000), 30_000);
+        assert_eq!(endless.asks_again_ms(0), None);
     }
 
     #[test]

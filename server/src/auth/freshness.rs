@@ -61,6 +61,11 @@ impl Freshness {
         }
     }
 
+    /// True when a look ever succeeded.
+    pub(super) fn was_confirmed(&self) -> bool {
+        self.confirmed_ms.is_some()
+    }
+
     /// True when the last look failed.
     pub(super) fn is_failing(&self) -> bool {
         self.looked_ms != self.confirmed_ms
@@ -93,7 +98,7 @@ mod tests {
         let mut freshness = Freshness::new(PACE);
         freshness.looked(0, true);
         freshness.looked(300, false);
-        assert!(freshness.is_failing() && freshness.is_usable(300));
+        assert!(freshness.is_failing() && freshness.was_confirmed() && freshness.is_usable(300));
         assert!(!freshness.is_due(309) && freshness.is_due(310));
         freshness.looked(310, false);
         assert!(!freshness.is_due(319) && freshness.is_due(320));
@@ -106,7 +111,7 @@ mod tests {
         };
         let mut freshness = Freshness::new(forever);
         freshness.looked(1, false);
-        assert!(!freshness.is_usable(1));
+        assert!(!freshness.is_usable(1) && !freshness.was_confirmed());
         freshness.looked(11, true);
         assert!(freshness.is_usable(u64::MAX));
     }

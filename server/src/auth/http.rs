@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -31,9 +31,17 @@ pub(super) enum HttpError {
     /// The connection failed.
     #[error("{0}")]
     Failed(String),
-    /// The answer was too large or ended early.
-    #[error("the answer is larger than {0} bytes, or ended early")]
-    Body(usize),
+    /// The answer was too large.
+    #[error("the answer of status {status} is larger than {bytes_max} bytes")]
+    TooLarge {
+        /// What its head said.
+        status: StatusCode,
+        /// How large it may be.
+        bytes_max: usize,
+    },
+    /// The answer ended early.
+    #[error("the answer ended early")]
+    Short,
 }
 
 impl HttpError {
@@ -42,7 +50,7 @@ impl HttpError {
         match self {
             Self::TimedOut(_) => "timeout",
             Self::Failed(_) => "connection",
-            Self::Body(_) => "answer",
+            Self::TooLarge { .. } | Self::Short => "answer",
         }
     }
 }
@@ -99,10 +107,14 @@ impl HttpClient {
             let failed = |error: hyper_util::client::legacy::Error| HttpError::Failed(told(&error));
             let answer = self.0.request(request).await.map_err(failed)?;
             let (head, body) = answer.into_parts();
+            let status = head.status;
             let body = Limited::new(body, bytes_max).collect().await;
-            let body = body.map_err(|_| HttpError::Body(bytes_max))?;
+            let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+                true => HttpError::TooLarge { status, bytes_max },
+                false => HttpError::Short,
+            })?;
             Ok(Answer {
-                status: head.status,
+                status,
                 body: body.to_bytes(),
             })
         };

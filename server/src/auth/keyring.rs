@@ -95,7 +95,7 @@ impl KeyRing {
 
     /// The key may exist although it was not found.
     fn without_key(&self, denial: Denial, skipped: bool) -> Denial {
-        if self.sources.iter().any(|source| source.is_failing()) {
+        if self.sources.iter().any(|source| source.may_lack_keys()) {
             return Denial::Unavailable(Trouble::Keys);
         }
         match skipped {

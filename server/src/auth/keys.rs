@@ -14,6 +14,10 @@ use super::pem;
 /// The most keys of one place; issuers publish two or three.
 pub const KEYS_MAX: usize = 64;
 
+/// The most keys of a file that have no id and are for one algorithm: each is tried on every token that
+/// names none of the others.
+pub const KEYS_WITHOUT_ID_MAX: usize = 16;
+
 /// The shortest secret in bytes: as long as the hash, RFC 7518 section 3.2.
 pub const SECRET_BYTES_MIN: usize = 32;
 
@@ -38,6 +42,12 @@ pub enum KeyError {
     /// More than [`KEYS_MAX`].
     #[error("holds more than {KEYS_MAX} keys")]
     TooMany,
+    /// More than [`KEYS_WITHOUT_ID_MAX`] that only trying tells apart.
+    #[error(
+        "holds more than {KEYS_WITHOUT_ID_MAX} keys without an id for one algorithm; write them as a \
+         JWKS in which each has a kid"
+    )]
+    TooManyWithoutId,
     /// A private key where public ones belong.
     #[error("holds a private key; only its public half belongs there (openssl pkey -pubout)")]
     Private,
@@ -129,6 +139,9 @@ impl KeySet {
         };
         match keys.len() {
             0 => Err(KeyError::NoKeys),
+            1..=KEYS_MAX if trust == Trust::File && are_too_alike(&keys) => {
+                Err(KeyError::TooManyWithoutId)
+            }
             1..=KEYS_MAX => Ok(Self(keys)),
             _ => Err(KeyError::TooMany),
         }
@@ -150,21 +163,32 @@ impl KeySet {
     }
 
     /// The keys that may have signed a token with this header: those of its `kid`, and those that
-    /// have no id at all, since secrets and PEM files have no place for one.
+    /// have no id at all, since secrets and PEM files have no place for one. With each, how likely it
+    /// is, the least first.
     pub(super) fn candidates(
         &self,
         algorithm: Algorithm,
         id: Option<&str>,
-    ) -> impl Iterator<Item = &Key> {
-        let fits = move |key: &&Key| match (id, key.id.as_deref()) {
-            (Some(wanted), Some(known)) => wanted == known,
-            _ => true,
+    ) -> impl Iterator<Item = (u8, &Key)> {
+        let rank = move |key: &Key| match (id, key.id.as_deref()) {
+            (Some(wanted), Some(known)) => (wanted == known).then_some(0),
+            (_, None) => Some(1),
+            (None, Some(_)) => Some(2),
         };
         self.0
             .iter()
             .filter(move |key| key.is_for(algorithm))
-            .filter(fits)
+            .filter_map(move |key| Some((rank(key)?, key)))
     }
+}
+
+/// Whether some of these keys would never be tried.
+fn are_too_alike(keys: &[Key]) -> bool {
+    let nameless = || keys.iter().filter(|key| key.id.is_none());
+    nameless().any(|one| {
+        let alike = nameless().filter(|key| key.validation.algorithms == one.validation.algorithms);
+        alike.count() > KEYS_WITHOUT_ID_MAX
+    })
 }
 
 fn secret_key(id: Option<&str>, secret: &[u8]) -> Result<Key, KeyError> {

@@ -38,6 +38,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use driftless_proto::name::DocumentName;
+use futures_util::FutureExt;
 
 use hook::Hook;
 use keyring::KeyRing;
@@ -73,7 +74,7 @@ pub struct Grant {
     pub subject: Option<Arc<str>>,
     /// The id of the token (`jti`), by which it can be revoked.
     pub token_id: Option<Arc<str>>,
-    /// When the token was issued (`iat`), or when the hook answered; since 1970.
+    /// When the token was issued (`iat`, or `issued_at` of the hook's answer), if anybody says so; since 1970.
     pub issued_at_ms: Option<u64>,
     /// What it may do; never [`Right::None`].
     pub right: Right,
@@ -133,29 +134,40 @@ impl Authority {
     /// May this peer use this document, and how? Dropping the future loses nothing others wait for.
     /// It is ready at its first poll unless something has to be fetched.
     pub async fn decide(&self, question: &Question) -> Result<Grant, Denial> {
-        self.ask(question, false).await
-    }
-
-    /// The same, past all that is remembered: for live sessions whose rights may have changed.
-    pub async fn decide_anew(&self, question: &Question) -> Result<Grant, Denial> {
-        self.ask(question, true).await
-    }
-
-    async fn ask(&self, question: &Question, anew: bool) -> Result<Grant, Denial> {
         let decision = match &*self.judge {
             Judge::Open => Ok(Grant::anonymous(Right::Write)),
             Judge::Keys(keys) => keys.decide(question, &self.time).await,
-            Judge::Hook(hook) => hook.decide(question, anew).await,
+            Judge::Hook(hook) => hook.decide(question).await,
         };
-        let outcome = match &decision {
-            Ok(_) => "allowed",
-            Err(denial) => {
-                let document = question.document.as_str();
-                tracing::debug!(document, door = question.door, peer = %question.address, outcome = denial.label(), "denied");
-                denial.label()
-            }
-        };
-        crate::metrics::auth_decided(outcome, question.door);
-        decision
+        counted(question, decision)
     }
+
+    /// The same where the application would not have to be asked; else nothing.
+    pub fn decide_unasked(&self, question: &Question) -> Option<Result<Grant, Denial>> {
+        match &*self.judge {
+            Judge::Hook(hook) => hook.known(question).map(|known| counted(question, known)),
+            Judge::Open | Judge::Keys(_) => self.decide(question).now_or_never(),
+        }
+    }
+
+    /// What was answered to this question, or is about to be, may not be true any more: whoever asks
+    /// from now on, or waits, hears what was found out later.
+    pub fn doubt(&self, question: &Question) {
+        if let Judge::Hook(hook) = &*self.judge {
+            hook.doubt(question);
+        }
+    }
+}
+
+fn counted(question: &Question, decision: Result<Grant, Denial>) -> Result<Grant, Denial> {
+    let outcome = match &decision {
+        Ok(_) => "allowed",
+        Err(denial) => {
+            let document = question.document.as_str();
+            tracing::debug!(document, door = question.door, peer = %question.address, outcome = denial.label(), "denied");
+            denial.label()
+        }
+    };
+    crate::metrics::auth_decided(outcome, question.door);
+    decision
 }

@@ -113,9 +113,12 @@ impl Source {
         is_usable.then(|| state.keys.clone())
     }
 
-    /// True when the last look failed, so that keys may be missing that are there.
-    pub(super) fn is_failing(&self) -> bool {
-        self.lock().freshness.is_failing()
+    /// True when the last look failed, so that keys may be missing that are there. Not for a file that
+    /// was read before: somebody broke it, and until it is mended what it held is all there is.
+    pub(super) fn may_lack_keys(&self) -> bool {
+        let freshness = self.lock().freshness;
+        let has_others = matches!(self.place, Place::Url(..)) || !freshness.was_confirmed();
+        has_others && freshness.is_failing()
     }
 
     /// Starts a look, or joins the one under way.

@@ -6,15 +6,16 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{decode, decode_header};
 
 use super::claims::Claims;
-use super::keys::{Key, KeySet};
+use super::keys::{KEYS_WITHOUT_ID_MAX, Key, KeySet};
 use super::{Denial, Grant, Right};
 
 /// How far the clocks of issuer and server may be apart for `nbf`: a token is often used in the
 /// second it was made. `exp` has no leeway: whoever sets it knows when it is over.
 pub const NOT_BEFORE_LEEWAY_MS: u64 = 5_000;
 
-/// The most keys that are tried on one token, so that a token without `kid` costs little.
-pub const KEYS_TRIED_MAX: usize = 16;
+/// The most keys that are tried on one token, so that a token without `kid` costs little: those that it
+/// names, the secret and the signing key, and all of a file that have no id.
+pub const KEYS_TRIED_MAX: usize = KEYS_WITHOUT_ID_MAX + 4;
 
 /// What tokens must say beyond what every token must.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,8 +44,11 @@ pub(super) fn authentic(token: &str, sets: &[Arc<KeySet>]) -> Result<Claims, Fai
     }
     let id = header.kid.as_deref();
     let candidates = sets.iter().flat_map(|set| set.candidates(header.alg, id));
+    let mut candidates: Vec<_> = candidates.collect();
+    // Wherever it comes from, the key that is named is tried before those that can only be tried.
+    candidates.sort_by_key(|(rank, _)| *rank);
     let mut tried = 0;
-    for key in candidates.take(KEYS_TRIED_MAX) {
+    for (_, key) in candidates.into_iter().take(KEYS_TRIED_MAX) {
         tried += 1;
         if let Some(claims) = signed_by(token, key)? {
             return Ok(claims);

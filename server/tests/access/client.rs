@@ -66,6 +66,13 @@ pub(crate) fn long_text(client: u8, letters: usize) -> Vec<u8> {
 impl Client {
     /// Opens a socket at this path.
     pub(crate) fn connect(server: SocketAddr, path: &str) -> Self {
+        let (client, head) = Self::knock(server, path);
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        client
+    }
+
+    /// Asks for a socket at this path; the head of the answer.
+    pub(crate) fn knock(server: SocketAddr, path: &str) -> (Self, String) {
         let mut stream = TcpStream::connect(server).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let request = format!(
@@ -80,16 +87,12 @@ impl Client {
             stream.read_exact(&mut byte).unwrap();
             head.push(byte[0]);
         }
-        assert!(
-            head.starts_with(b"HTTP/1.1 101 "),
-            "{}",
-            String::from_utf8_lossy(&head)
-        );
-        Self {
+        let client = Self {
             stream,
             buffered: Vec::new(),
             address: Vec::new(),
-        }
+        };
+        (client, String::from_utf8(head).unwrap())
     }
 
     /// At the y-websocket door.
@@ -101,8 +104,13 @@ impl Client {
     /// At the Hocuspocus door, for one document.
     pub(crate) fn hocuspocus(server: SocketAddr, document: &str) -> Self {
         let mut client = Self::connect(server, "/hocuspocus");
-        client.address = with_length(document.as_bytes());
+        client.turn_to(document);
         client
+    }
+
+    /// Speaks of another document from now on.
+    pub(crate) fn turn_to(&mut self, document: &str) {
+        self.address = with_length(document.as_bytes());
     }
 
     /// Shows a token as providers of version 4 do.

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::client::PATIENCE;
@@ -18,6 +18,10 @@ pub(crate) struct Application {
 struct Told {
     refuses: AtomicBool,
     fails: AtomicBool,
+    /// How long its next grants last in seconds; below 0 for ever.
+    lasts: AtomicI64,
+    /// The token it was asked about last.
+    token: Mutex<String>,
     asked: AtomicUsize,
     /// Questions that are being answered now, and the most there were at a time.
     under_way: AtomicUsize,
@@ -33,6 +37,7 @@ impl Application {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/may", listener.local_addr().unwrap());
         let told = Arc::<Told>::default();
+        told.lasts.store(-1, Ordering::SeqCst);
         let shared = told.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -51,6 +56,20 @@ impl Application {
     /// Whether it fails from now on.
     pub(crate) fn fail(&self, fails: bool) {
         self.told.fails.store(fails, Ordering::SeqCst);
+    }
+
+    /// How long what it grants lasts in seconds from now on; 0 is over at once, below 0 is for ever.
+    pub(crate) fn lasts(&self, seconds: i64) {
+        self.told.lasts.store(seconds, Ordering::SeqCst);
+    }
+
+    /// Waits until it was asked about a token last.
+    pub(crate) fn until_asked_about(&self, token: &str) {
+        let begun = Instant::now();
+        while *self.told.token.lock().unwrap() != token {
+            assert!(begun.elapsed() < PATIENCE, "never asked about {token}");
+            std::thread::sleep(ANSWER_TIME);
+        }
     }
 
     /// How often it was asked.
@@ -96,21 +115,30 @@ fn answer(mut stream: TcpStream, told: &Told) {
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
+        let question: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let token = question["token"].as_str().unwrap_or_default();
+        token.clone_into(&mut told.token.lock().unwrap());
         told.asked.fetch_add(1, Ordering::SeqCst);
         let under_way = told.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         told.most.fetch_max(under_way, Ordering::SeqCst);
         std::thread::sleep(ANSWER_TIME);
         told.under_way.fetch_sub(1, Ordering::SeqCst);
+        let mut grant = serde_json::json!({ "right": "write", "subject": "ada" });
+        if let seconds @ 0.. = told.lasts.load(Ordering::SeqCst) {
+            grant["expires_in_seconds"] = seconds.into();
+        }
         let (status, body) = match &told {
-            told if told.fails.load(Ordering::SeqCst) => ("500 Internal Server Error", ""),
-            told if told.refuses.load(Ordering::SeqCst) => ("403 Forbidden", "{}"),
-            _ => ("200 OK", r#"{"right":"write","subject":"ada"}"#),
+            told if told.fails.load(Ordering::SeqCst) => {
+                ("500 Internal Server Error", String::new())
+            }
+            told if told.refuses.load(Ordering::SeqCst) => ("403 Forbidden", "{}".to_owned()),
+            _ => ("200 OK", grant.to_string()),
         };
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        if stream.write_all((head + body).as_bytes()).is_err() {
+        if stream.write_all((head + &body).as_bytes()).is_err() {
             return;
         }
     }

@@ -7,6 +7,7 @@ mod client_ids;
 mod hook;
 mod one_node;
 mod presence;
+mod questions;
 mod readers;
 mod server;
 mod two_nodes;

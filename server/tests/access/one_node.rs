@@ -8,7 +8,7 @@ use crate::server::{Server, json, on};
 const DENIED: &str = "permission-denied";
 
 /// Waits until a plain client is in the document.
-fn joined(server: &Server, document: &str, token: &str) -> Client {
+pub(crate) fn joined(server: &Server, document: &str, token: &str) -> Client {
     let mut client = Client::plain(server.address, document, Some(token));
     client.say(&[0, 0, 1, 0]);
     client.until("step 2", |message| message.starts_with(&[0, 1]));
@@ -16,7 +16,7 @@ fn joined(server: &Server, document: &str, token: &str) -> Client {
 }
 
 /// Opens a document at the Hocuspocus door.
-fn opened(server: &Server, document: &str, token: &str) -> Client {
+pub(crate) fn opened(server: &Server, document: &str, token: &str) -> Client {
     let mut client = Client::hocuspocus(server.address, document);
     client.show(token);
     client.until_told("read-write");

@@ -62,9 +62,14 @@ impl Server {
 
     /// Whose application is asked.
     pub(crate) fn with_hook(url: &str) -> Self {
+        Self::with_hook_and(url, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn with_hook_and(url: &str, more: &[&str]) -> Self {
         // An answer counts for long: who looks past it finds another.
         let arguments = ["--auth-hook-url", url, "--auth-hook-cache-ms", "1h"];
-        Self::start(&arguments, |command| {
+        Self::start(&[&arguments, more].concat(), |command| {
             command.env("DRIFTLESS_AUTH_HOOK_SECRET", SECRET);
         })
     }

@@ -82,6 +82,13 @@ impl Queue {
     }
 }
 
+/// A token that waits to be asked about: the newest one that was shown.
+pub(super) struct Shown {
+    pub(super) token: Option<Token>,
+    /// Not before then; 0 for as soon as there is an answer to what is being asked.
+    pub(super) from_ms: u64,
+}
+
 /// One address.
 pub(super) struct Channel {
     /// As it stands before every frame.
@@ -96,6 +103,8 @@ pub(super) struct Channel {
     pub(super) is_recheck: bool,
     /// The newest question has no answer yet.
     pub(super) is_asking: bool,
+    /// What is asked about next. One question is under way for a channel at a time.
+    pub(super) next: Option<Shown>,
 }
 
 impl Channel {
@@ -108,6 +117,21 @@ impl Channel {
             token: None,
             is_recheck: false,
             is_asking: false,
+            next: None,
+        }
+    }
+
+    /// Whatever is being asked, nobody wants the answer any more.
+    pub(super) fn void(&mut self) {
+        self.asked += 1;
+        (self.is_asking, self.is_recheck) = (false, false);
+    }
+
+    /// When the token that waits may be asked about; `u64::MAX` while an answer is waited for.
+    pub(super) fn asks_ms(&self) -> u64 {
+        match &self.next {
+            Some(shown) if !self.is_asking => shown.from_ms,
+            _ => u64::MAX,
         }
     }
 
@@ -117,9 +141,10 @@ impl Channel {
 
     /// When something about it is due by itself; `u64::MAX` for never.
     pub(super) fn deadline_ms(&self) -> u64 {
-        match &self.stage {
+        let due_ms = match &self.stage {
             Stage::Waiting(queue) => queue.by_ms,
             Stage::Open { permit, .. } => permit.deadline_ms(),
-        }
+        };
+        due_ms.min(self.asks_ms())
     }
 }

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use driftless_proto::bucket::TokenBucket;
 use driftless_proto::engine::CloseReason;
 use driftless_proto::wire::hocuspocus::{self as wire, Incoming, Said};
 use driftless_proto::wire::{Message, Outbound};
@@ -29,6 +30,7 @@ use crate::session::{Ended, ReceiveError, SessionHandle};
 
 mod channel;
 mod codes;
+mod questions;
 mod steps;
 
 /// The door's place.
@@ -42,6 +44,15 @@ pub(super) const SIGN: DoorSign = DoorSign {
 /// Questions about access that may be under way for one connection; what comes next is not read until
 /// some are answered.
 const DECIDING_MAX: usize = 64;
+
+/// Newer tokens a second that are asked about for open channels of one connection, and for how many
+/// seconds that may come at once: a page with two hundred documents renews all of them in one go. What
+/// comes faster waits.
+const RENEWALS_PER_SECOND: u64 = 20;
+const RENEWALS_BURST_SECONDS: u64 = 10;
+
+/// How long a token waits when too many were shown.
+const RENEWAL_WAIT_MS: u64 = 250;
 
 /// The path at this door, if it is one: what is behind it has no meaning here.
 fn matches(path: &str) -> Option<&str> {
@@ -70,6 +81,8 @@ pub(super) struct Hocuspocus {
     /// A provider of version 4 or later said so: it knows pings and closed documents.
     is_modern: bool,
     deciding: FuturesUnordered<Tagged>,
+    /// Questions about newer tokens for open channels.
+    renewals: Option<TokenBucket>,
     /// Messages on their way to their documents, in order; those of a channel that was just opened,
     /// and those of the frame that was taken last.
     under_way: VecDeque<(LineId, Message)>,
@@ -86,7 +99,7 @@ pub(super) struct Hocuspocus {
 /// A decision that remembers whom it is for.
 struct Tagged {
     line: LineId,
-    /// Counts the questions of a channel: a later token makes an earlier answer void.
+    /// Counts the questions of a channel: a later one makes the answer to an earlier one void.
     number: u64,
     answer: Deciding,
 }
@@ -161,7 +174,8 @@ impl Conversation for Hocuspocus {
 
     fn begin(opening: Opening) -> Self {
         let edge = &opening.edge;
-        let proves_by_ms = edge.clock.now_ms() + edge.options.unauthenticated_timeout_ms;
+        let now_ms = edge.clock.now_ms();
+        let proves_by_ms = now_ms + edge.options.unauthenticated_timeout_ms;
         let refusal = opening.token.as_ref().err().map(|denial| {
             metrics::auth_decided(denial.label(), Self::NAME);
             Refusal::from(*denial)
@@ -175,6 +189,7 @@ impl Conversation for Hocuspocus {
             wants_move: false,
             is_modern: false,
             deciding: FuturesUnordered::new(),
+            renewals: TokenBucket::new(RENEWALS_PER_SECOND, RENEWALS_BURST_SECONDS, now_ms),
             under_way: VecDeque::new(),
             waiting_bytes: 0,
             refusal,

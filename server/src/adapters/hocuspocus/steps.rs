@@ -1,4 +1,4 @@
-//! What each thing that happens does to a channel: tokens, answers, messages, ends.
+//! What each thing that happens does to a channel: tokens, messages, openings, ends.
 
 use bytes::{Bytes, BytesMut};
 use driftless_proto::engine::{Access, Acks, CloseReason, Rights};
@@ -7,13 +7,13 @@ use driftless_proto::wire::hocuspocus as wire;
 use driftless_proto::wire::{Message, Notice};
 
 use super::channel::{Channel, Queue, Stage};
-use super::{Hocuspocus, Tagged, codes, write_frames};
+use super::{Hocuspocus, codes, write_frames};
 use crate::adapters::access::Due;
 use crate::adapters::websocket::{Conversation, put_frame};
 use crate::auth::{Denial, Grant, Token};
 use crate::error::{Refusal, reason_of};
 use crate::metrics;
-use crate::outbox::{Line, LineId, Recheck};
+use crate::outbox::{Line, LineId};
 use crate::session::{AttachError, AttachRequest, Encoding};
 
 /// The longest session id behind a document's name; providers use eleven characters.
@@ -33,9 +33,9 @@ impl Hocuspocus {
             // Providers 3 and 4 always send the field; what came with the request counts then.
             Ok(_) if token.is_empty() => {
                 let token = self.opening.token.clone().ok().flatten();
-                self.ask(line, token, false);
+                self.show(line, token);
             }
-            Ok(token) => self.ask(line, Some(token), false),
+            Ok(token) => self.show(line, Some(token)),
             Err(denial) => {
                 metrics::auth_decided(denial.label(), Self::NAME);
                 self.deny(line, denial);
@@ -70,7 +70,7 @@ impl Hocuspocus {
                 if is_first && (has_token || self.opening.edge.authority.is_open()) {
                     // Provider 2 sends a token only if it has one.
                     let token = self.opening.token.clone().ok().flatten();
-                    self.ask(line, token, false);
+                    self.show(line, token);
                 }
             }
         }
@@ -136,67 +136,8 @@ impl Hocuspocus {
         Some(line)
     }
 
-    /// Asks whether the peer may use the channel's document.
-    fn ask(&mut self, line: LineId, token: Option<Token>, is_anew: bool) {
-        let Some(channel) = self.channels.get_mut(&line) else {
-            return;
-        };
-        if !channel.is_open() && !self.opening.may_join() {
-            // An answer to an earlier token is void, too.
-            channel.asked += 1;
-            channel.is_asking = false;
-            return self.refuse_line(line, codes::TOO_MANY_JOINS);
-        }
-        channel.asked += 1;
-        channel.is_asking = true;
-        channel.is_recheck = is_anew;
-        channel.token.clone_from(&token);
-        let answer = self.opening.decide(&channel.document, token, is_anew);
-        // A later token makes an earlier answer void.
-        self.deciding.push(Tagged {
-            line,
-            number: channel.asked,
-            answer,
-        });
-    }
-
-    pub(super) fn recheck_channel(&mut self, line: LineId, what: Recheck) {
-        let Some(channel) = self.channels.get_mut(&line) else {
-            return;
-        };
-        let Stage::Open { session, permit } = &mut channel.stage else {
-            return;
-        };
-        // Restrictions wait for no answer.
-        self.opening.restrict(&channel.document, &**session, permit);
-        if what == Recheck::Grant {
-            // Also where a question is under way: it may be answered from what is remembered.
-            let token = channel.token.clone();
-            self.ask(line, token, true);
-        }
-    }
-
-    /// The answer has come.
-    pub(super) fn decided(&mut self, line: LineId, number: u64, decided: Result<Grant, Denial>) {
-        let Some(channel) = self.channels.get_mut(&line) else {
-            return;
-        };
-        if channel.asked != number {
-            return;
-        }
-        channel.is_asking = false;
-        let is_recheck = std::mem::take(&mut channel.is_recheck);
-        match (decided, &channel.stage) {
-            (Ok(grant), Stage::Waiting(_)) => self.open(line, grant),
-            (Ok(grant), Stage::Open { .. }) => self.renew(line, grant),
-            // Nobody could say: what was granted holds until its end.
-            (Err(denial), Stage::Open { .. }) if is_recheck && denial.is_retryable() => {}
-            (Err(denial), _) => self.deny(line, denial),
-        }
-    }
-
     /// Opens a channel: the peer is told, joins the document, and what it said meanwhile follows.
-    fn open(&mut self, line: LineId, grant: Grant) {
+    pub(super) fn open(&mut self, line: LineId, grant: Grant) {
         let edge = self.opening.edge.clone();
         let Some(channel) = self.channels.get_mut(&line) else {
             return;
@@ -255,26 +196,8 @@ impl Hocuspocus {
         }
     }
 
-    /// An open channel showed a newer token, or was looked at again.
-    fn renew(&mut self, line: LineId, grant: Grant) {
-        let Some(channel) = self.channels.get_mut(&line) else {
-            return;
-        };
-        let Stage::Open { session, permit } = &mut channel.stage else {
-            return;
-        };
-        if grant.subject != permit.grant.subject {
-            // Its changes would be another's: that takes a session of its own.
-            return self.deny(line, Denial::Refused);
-        }
-        permit.token.clone_from(&channel.token);
-        self.opening
-            .renew(&channel.document, &**session, permit, grant);
-        self.deadline_ms = self.deadline_ms.min(permit.deadline_ms());
-    }
-
     /// The peer may not use the document, or not any longer.
-    fn deny(&mut self, line: LineId, denial: Denial) {
+    pub(super) fn deny(&mut self, line: LineId, denial: Denial) {
         let Some(channel) = self.channels.get_mut(&line) else {
             return;
         };
@@ -289,7 +212,7 @@ impl Hocuspocus {
     }
 
     /// A channel that is not open gets a word for why not; the peer may try again.
-    fn refuse_line(&mut self, line: LineId, word: &str) {
+    pub(super) fn refuse_line(&mut self, line: LineId, word: &str) {
         let Some(channel) = self.channels.get_mut(&line) else {
             return;
         };
@@ -310,8 +233,11 @@ impl Hocuspocus {
                 ..CloseReason::TimedOut.into()
             });
         }
-        let mut late = Vec::new();
+        let (mut late, mut asking) = (Vec::new(), Vec::new());
         for (line, channel) in &mut self.channels {
+            if now_ms >= channel.asks_ms() {
+                asking.push(*line);
+            }
             match &mut channel.stage {
                 Stage::Waiting(queue) if now_ms >= queue.by_ms => late.push(*line),
                 Stage::Open { session, permit } => match permit.take_due(now_ms) {
@@ -326,11 +252,12 @@ impl Hocuspocus {
             }
         }
         for line in late {
-            self.channels
-                .entry(line)
-                .and_modify(|channel| channel.asked += 1);
+            self.channels.entry(line).and_modify(Channel::void);
             metrics::auth_decided(Denial::TokenMissing.label(), Self::NAME);
             self.deny(line, Denial::TokenMissing);
+        }
+        for line in asking {
+            self.ask_next(line);
         }
         let deadlines = self.channels.values().map(Channel::deadline_ms);
         self.deadline_ms = deadlines.min().unwrap_or(u64::MAX).min(self.proves_by_ms);
@@ -348,13 +275,15 @@ impl Hocuspocus {
             return None;
         }
         channel.stage = Stage::Waiting(Queue::new(u64::MAX));
-        if std::mem::take(&mut channel.is_recheck) {
+        if channel.is_recheck {
             // Whether it may stay is no question any more.
-            channel.asked += 1;
-            channel.is_asking = false;
+            channel.void();
         }
-        let refusal = Refusal::from(reason);
+        // What the peer showed a moment ago is for its next session; what could not be answered is not.
+        channel.next.take_if(|shown| shown.from_ms > 0);
         let address = channel.address.clone();
+        self.ask_next(line);
+        let refusal = Refusal::from(reason);
         let are_others_open = self.channels.values().any(Channel::is_open);
         if !(refusal.is_final() || self.is_modern && are_others_open) {
             // Providers come back by themselves only after the whole connection ended.

@@ -102,6 +102,10 @@ impl<D: Dialect> Single<D> {
             Ok(grant) => self.opening.renew(document, &**session, permit, grant),
             // Nobody could say: what was granted holds until its end.
             Err(denial) if denial.is_retryable() => {}
+            Err(Denial::Expired) => {
+                let on_expiry = self.opening.edge.options.on_expiry;
+                on_expiry.perform(&**session, permit);
+            }
             Err(denial) => {
                 metrics::access_changed(denial.label());
                 session.end(reason_of(denial));

@@ -46,6 +46,8 @@ where
             Ok(prepared) => prepared,
             Err(answer) => return refuse(framed, answer),
         };
+        // Its place first: nobody is asked about a connection that is not taken.
+        let place = connection.wait();
         let conversation = C::begin(Opening {
             edge: edge.clone(),
             outbox: outbox.clone(),
@@ -53,12 +55,13 @@ where
             door: C::NAME,
             rest: rest.to_owned(),
             token: credentials::token(head),
+            may_ask: place.is_ok(),
         });
-        // Whose token came with the request and was judged at once does not wait.
-        if conversation.home().is_none()
-            && let Err(too_many) = connection.wait()
-        {
-            return refuse(framed, too_many.into());
+        match (conversation.home(), place) {
+            // Whose token came with the request and was judged at once does not wait.
+            (Some(_), _) => connection.authenticated(),
+            (None, Ok(())) => {}
+            (None, Err(too_many)) => return refuse(framed, too_many.into()),
         }
         let Ok(stream) = switch(framed, response) else {
             // Only an answer that cannot be encoded comes here: there is nothing to tell the peer.

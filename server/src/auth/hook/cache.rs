@@ -43,8 +43,6 @@ impl QuestionKey {
 #[derive(Debug)]
 struct Kept {
     decision: Decision,
-    /// When it was asked, as a number that grows.
-    asked: u64,
     /// By the clock that never goes back.
     until_ms: u64,
 }
@@ -81,26 +79,30 @@ impl Cache {
         (!is_over).then(|| kept.decision.clone())
     }
 
-    /// Keeps an answer, unless that of a later question is there. What only says that the hook did
-    /// not work is not kept.
-    pub(super) fn put(&mut self, key: QuestionKey, asked: u64, decision: &Decision, now_ms: u64) {
+    /// Keeps an answer. What only says that the hook did not work is not kept.
+    pub(super) fn put(&mut self, key: QuestionKey, decision: &Decision, now_ms: u64) {
         let is_trouble = decision.as_ref().is_err_and(|denial| denial.is_retryable());
         if self.keep_ms == 0 || is_trouble {
             return;
         }
         let kept = Kept {
             decision: decision.clone(),
-            asked,
             until_ms: now_ms + self.keep_ms,
         };
         match self.kept.get_mut(&key) {
-            Some(known) if known.asked > asked => {}
             Some(known) => *known = kept,
             None => {
                 self.make_room();
                 self.kept.insert(key, kept);
                 self.order.push_back(key);
             }
+        }
+    }
+
+    /// Keeps it no longer. It stays in its turn, so that each key is there once.
+    pub(super) fn forget(&mut self, key: &QuestionKey) {
+        if let Some(kept) = self.kept.get_mut(key) {
+            kept.until_ms = 0;
         }
     }
 
@@ -159,36 +161,38 @@ mod tests {
     fn answers_are_kept_for_a_while_and_never_beyond_their_expiry() {
         let mut cache = Cache::new(100, 10);
         let (one, other) = (key("a", Some("t")), key("b", Some("t")));
-        cache.put(one, 1, &yes(Some(5_050)), 0);
-        cache.put(other, 2, &Err(Denial::Refused), 0);
+        cache.put(one, &yes(Some(5_050)), 0);
+        cache.put(other, &Err(Denial::Refused), 0);
         assert_eq!(cache.get(&one, 49, 5_049), Some(yes(Some(5_050))));
         assert_eq!(cache.get(&one, 50, 5_050), None, "expired");
         assert_eq!(cache.get(&other, 99, 9_999), Some(Err(Denial::Refused)));
         assert_eq!(cache.get(&other, 100, 0), None, "old");
-        cache.put(other, 3, &Err(Denial::Unavailable(Trouble::Hook)), 100);
+        cache.put(other, &Err(Denial::Unavailable(Trouble::Hook)), 100);
         assert_eq!(cache.get(&other, 100, 0), None, "trouble is not kept");
         let mut none = Cache::new(0, 10);
-        none.put(one, 1, &yes(None), 0);
+        none.put(one, &yes(None), 0);
         assert_eq!(none.get(&one, 0, 0), None);
     }
 
     #[test]
-    fn a_late_answer_does_not_replace_that_of_a_later_question() {
+    fn what_is_forgotten_is_gone_until_it_is_answered_anew() {
         let mut cache = Cache::new(100, 10);
         let one = key("a", None);
-        cache.put(one, 2, &Err(Denial::Refused), 0);
-        cache.put(one, 1, &yes(None), 1);
+        cache.put(one, &yes(None), 0);
+        cache.forget(&one);
+        assert_eq!(cache.get(&one, 0, 0), None);
+        cache.put(one, &Err(Denial::Refused), 1);
         assert_eq!(cache.get(&one, 1, 0), Some(Err(Denial::Refused)));
-        cache.put(one, 3, &yes(None), 2);
-        assert_eq!(cache.get(&one, 2, 0), Some(yes(None)));
+        cache.forget(&key("b", None));
+        assert_eq!((cache.kept.len(), cache.order.len()), (1, 1));
     }
 
     #[test]
     fn the_oldest_answer_leaves_first() {
         let mut cache = Cache::new(100, 3);
         let keys: Vec<_> = (0..5).map(|index| key(&index.to_string(), None)).collect();
-        for (index, key) in keys.iter().enumerate() {
-            cache.put(*key, index as u64, &yes(None), 0);
+        for key in &keys {
+            cache.put(*key, &yes(None), 0);
         }
         let there: Vec<_> = keys
             .iter()

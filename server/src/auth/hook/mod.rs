@@ -1,8 +1,8 @@
 //! The authorization hook: the application decides, asked over HTTP.
 //!
 //! ```text
-//!  Question ─▶ cache ─▶ question under way? ─▶ circuit ─▶ bound ─▶ worker ─▶ application
-//!                └ hit        └ wait for it        └──── denied ────┘           │
+//!  Question ─▶ question under way? ─▶ cache ─▶ bound ─▶ circuit ─▶ worker ─▶ application
+//!                   └ wait for it     └ hit    └──── denied ───┘               │
 //!  Grant / Denial ◀──────────── all who wait ◀───────────── cache, circuit ◀────┘
 //! ```
 //!
@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use self::cache::{Cache, Decision, QuestionKey};
 use self::circuit::{Admission, Circuit};
-use super::http::HttpClient;
+use super::http::{HttpClient, HttpError};
 use super::time::TimeSource;
 use super::worker::Worker;
 use super::{Denial, Question, Trouble};
@@ -72,24 +72,32 @@ struct Shared {
 struct State {
     cache: Cache,
     circuit: Circuit,
-    /// Questions under way that anybody may wait for.
+    /// Questions under way that anybody may wait for; not those that were doubted.
     joinable: HashMap<QuestionKey, Waiting>,
     /// All questions under way.
     under_way: usize,
-    /// Counts questions, to know the later of two.
+    /// Counts questions, to tell one from another.
     asked: u64,
 }
 
 #[derive(Debug)]
 struct Waiting {
     asked: u64,
-    answer: watch::Receiver<Option<Decision>>,
+    answer: watch::Receiver<Option<Answer>>,
 }
 
 /// What became of a question.
 enum Step {
     Known(Decision),
-    Wait(watch::Receiver<Option<Decision>>),
+    Wait(watch::Receiver<Option<Answer>>),
+}
+
+/// What the hook said to those who waited.
+#[derive(Debug, Clone)]
+struct Answer {
+    decision: Decision,
+    /// Nobody doubted it while the hook was asked.
+    is_current: bool,
 }
 
 impl Hook {
@@ -119,33 +127,62 @@ impl Hook {
         })
     }
 
-    /// Ready at the first poll when the answer is known. `anew` asks again whatever is known: for
-    /// live sessions whose rights may have changed.
-    pub(super) async fn decide(&self, question: &Question, anew: bool) -> Decision {
-        match self.begin(question, anew) {
-            Step::Known(decision) => decision,
+    /// Ready at the first poll when the answer is known. Who waited for one that was doubted meanwhile
+    /// asks again, once: whoever doubts again and again must not keep all others waiting.
+    pub(super) async fn decide(&self, question: &Question) -> Decision {
+        let answer = self.answer(question).await;
+        match answer.is_current {
+            true => answer.decision,
+            false => self.answer(question).await.decision,
+        }
+    }
+
+    async fn answer(&self, question: &Question) -> Answer {
+        match self.begin(question) {
+            Step::Known(decision) => Answer {
+                decision,
+                is_current: true,
+            },
             Step::Wait(mut answer) => {
                 let answered = answer.wait_for(Option::is_some).await;
                 // The other end only leaves when the worker does: the server is stopping.
-                let decision = answered.ok().and_then(|decision| decision.clone());
-                decision.unwrap_or(Err(Denial::Unavailable(Trouble::Hook)))
+                let answered = answered.ok().and_then(|answer| answer.clone());
+                answered.unwrap_or(Answer {
+                    decision: Err(Denial::Unavailable(Trouble::Hook)),
+                    is_current: true,
+                })
             }
         }
     }
 
-    fn begin(&self, question: &Question, anew: bool) -> Step {
+    /// The answer, if it is remembered.
+    pub(super) fn known(&self, question: &Question) -> Option<Decision> {
+        let time = &self.shared.time;
+        let key = QuestionKey::of(question);
+        let state = self.shared.lock();
+        let known = state.cache.get(&key, time.now_ms(), time.wall_ms());
+        known.inspect(|_| metrics::auth_hook_cached())
+    }
+
+    /// What was answered to this question, or is about to be, counts no more: it is asked again.
+    pub(super) fn doubt(&self, question: &Question) {
+        let key = QuestionKey::of(question);
+        let mut state = self.shared.lock();
+        state.cache.forget(&key);
+        state.joinable.remove(&key);
+    }
+
+    fn begin(&self, question: &Question) -> Step {
         let key = QuestionKey::of(question);
         let time = &self.shared.time;
         let (now_ms, wall_ms) = (time.now_ms(), time.wall_ms());
         let mut state = self.shared.lock();
-        if !anew {
-            if let Some(decision) = state.cache.get(&key, now_ms, wall_ms) {
-                metrics::auth_hook_cached();
-                return Step::Known(decision);
-            }
-            if let Some(waiting) = state.joinable.get(&key) {
-                return Step::Wait(waiting.answer.clone());
-            }
+        if let Some(waiting) = state.joinable.get(&key) {
+            return Step::Wait(waiting.answer.clone());
+        }
+        if let Some(decision) = state.cache.get(&key, now_ms, wall_ms) {
+            metrics::auth_hook_cached();
+            return Step::Known(decision);
         }
         // The bound first: a question that is not asked must not use up the probe.
         if state.under_way >= QUESTIONS_MAX {
@@ -169,8 +206,11 @@ impl Hook {
         let question = question.clone();
         self.worker.spawn(async move {
             let decision = shared.ask(&question, admission).await;
-            shared.answered(key, asked, &decision);
-            sender.send_replace(Some(decision));
+            let is_current = shared.answered(key, asked, &decision);
+            sender.send_replace(Some(Answer {
+                decision,
+                is_current,
+            }));
         });
         Step::Wait(answer)
     }
@@ -187,10 +227,10 @@ impl Shared {
         if admission != Admission::AsProbe && self.lock().circuit.is_open() {
             return Err(Denial::Unavailable(Trouble::HookPaused));
         }
-        let decision = self.exchange(question).await;
+        let (decision, has_failed) = self.exchange(question).await;
         let mut state = self.lock();
-        match decision {
-            Err(Denial::Unavailable(_)) => {
+        match has_failed {
+            true => {
                 if state.circuit.failed(self.time.now_ms()) {
                     tracing::warn!(
                         pause_ms = PAUSE_MS,
@@ -198,25 +238,26 @@ impl Shared {
                     );
                 }
             }
-            _ => state.circuit.answered(),
+            false => state.circuit.answered(),
         }
         metrics::auth_hook_circuit(state.circuit.is_open());
         decision
     }
 
-    async fn exchange(&self, question: &Question) -> Decision {
+    /// What the hook says, and whether it failed.
+    async fn exchange(&self, question: &Question) -> (Decision, bool) {
         let HookOptions {
             url,
             secret,
             timeout,
             ..
         } = &self.options;
-        let failed = Err(Denial::Unavailable(Trouble::Hook));
+        let unknown = Err(Denial::Unavailable(Trouble::Hook));
         let request = match wire::request(url, secret, question, self.time.wall_ms()) {
             Ok(request) => request,
             Err(error) => {
                 tracing::warn!(%error, "the authorization hook cannot be asked");
-                return failed;
+                return (unknown, true);
             }
         };
         let began = Instant::now();
@@ -225,28 +266,36 @@ impl Shared {
         match answer {
             Ok(answer) => {
                 let decision = wire::decision(&answer, self.time.wall_ms());
-                if decision == failed {
+                if decision == unknown {
                     metrics::auth_hook_failed("answer");
                     tracing::debug!(status = %answer.status, "the authorization hook gave no answer that is understood");
                 }
-                decision
+                (decision, wire::is_failure(answer.status))
             }
             Err(error) => {
                 metrics::auth_hook_failed(error.label());
                 tracing::debug!(%error, "the authorization hook failed");
-                failed
+                let has_failed = match error {
+                    // Somebody's long page about what it does not know.
+                    HttpError::TooLarge { status, .. } => wire::is_failure(status),
+                    _ => true,
+                };
+                (unknown, has_failed)
             }
         }
     }
 
-    fn answered(&self, key: QuestionKey, asked: u64, decision: &Decision) {
+    /// Remembers an answer, unless somebody doubted it meanwhile: false then.
+    fn answered(&self, key: QuestionKey, asked: u64, decision: &Decision) -> bool {
         let now_ms = self.time.now_ms();
         let mut state = self.lock();
         state.under_way -= 1;
-        if state.joinable.get(&key).is_some_and(|it| it.asked == asked) {
+        let is_current = state.joinable.get(&key).is_some_and(|it| it.asked == asked);
+        if is_current {
             state.joinable.remove(&key);
+            state.cache.put(key, decision, now_ms);
         }
-        state.cache.put(key, asked, decision, now_ms);
+        is_current
     }
 
     /// Nothing panics while it is locked.

@@ -1,7 +1,7 @@
 //! The hook's request and answer as bytes.
 
 use bytes::Bytes;
-use http::{Request, Uri, header};
+use http::{Request, StatusCode, Uri, header};
 use http_body_util::Full;
 use ring::hmac;
 use serde::Deserialize;
@@ -29,6 +29,8 @@ struct Allowed {
     token_id: Option<String>,
     #[serde(default)]
     relay: bool,
+    /// Seconds since 1970.
+    issued_at: Option<u64>,
     expires_in_seconds: Option<u64>,
     /// Seconds since 1970.
     expires_at: Option<u64>,
@@ -69,6 +71,14 @@ fn sign(secret: &hmac::Key, timestamp: &str, body: &[u8]) -> String {
     format!("v1={}", digits.collect::<String>())
 }
 
+/// Whether an answer of this status says that the hook does not work, or wants to be left alone,
+/// whoever is asked about. What it says of one question, understood or not, is no failure: a stranger
+/// with a token that nobody understands could close the door for everybody.
+pub(super) fn is_failure(status: StatusCode) -> bool {
+    let asks_for_less = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+    status.is_server_error() || asks_for_less.contains(&status)
+}
+
 /// What the answer says; `Unavailable` when it says nothing that is understood.
 pub(super) fn decision(answer: &Answer, wall_ms: u64) -> Result<Grant, Denial> {
     match answer.status.as_u16() {
@@ -98,7 +108,10 @@ pub(super) fn decision(answer: &Answer, wall_ms: u64) -> Result<Grant, Denial> {
     Ok(Grant {
         subject: allowed.subject.map(Into::into),
         token_id: allowed.token_id.map(Into::into),
-        issued_at_ms: Some(wall_ms),
+        // The time of the answer would make an old token new whenever it is asked about.
+        issued_at_ms: allowed
+            .issued_at
+            .map(|seconds| seconds.saturating_mul(1_000)),
         right,
         may_relay: allowed.relay,
         expires_at_ms,
@@ -109,7 +122,6 @@ pub(super) fn decision(answer: &Answer, wall_ms: u64) -> Result<Grant, Denial> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use http::StatusCode;
 
     const NOW_MS: u64 = 1_700_000_000_000;
 
@@ -124,11 +136,11 @@ mod tests {
     #[test]
     fn a_complete_answer_becomes_a_grant() {
         let full = r#"{"right":"write","subject":"ada","token_id":"t1","relay":true,
-            "expires_in_seconds":60,"more":[1]}"#;
+            "issued_at":1699999000,"expires_in_seconds":60,"more":[1]}"#;
         let wanted = Grant {
             subject: Some("ada".into()),
             token_id: Some("t1".into()),
-            issued_at_ms: Some(NOW_MS),
+            issued_at_ms: Some(NOW_MS - 1_000_000),
             right: Right::Write,
             may_relay: true,
             expires_at_ms: Some(NOW_MS + 60_000),
@@ -137,6 +149,10 @@ mod tests {
         let least = decided(200, r#"{"right":"read"}"#).unwrap();
         assert_eq!((least.right, least.may_relay), (Right::Read, false));
         assert_eq!((least.subject, least.expires_at_ms), (None, None));
+        assert_eq!(
+            least.issued_at_ms, None,
+            "nobody knows how old the token is"
+        );
         let until = decided(200, r#"{"right":"read","expires_at":1700000001}"#).unwrap();
         assert_eq!(until.expires_at_ms, Some(NOW_MS + 1_000));
     }
@@ -175,6 +191,7 @@ mod tests {
             (200, r#"{"right":"read","subject":7}"#, failed),
             (200, r#"{"right":"read","subject":""}"#, failed),
             (200, &long, failed),
+            (200, r#"{"right":"read","issued_at":"now"}"#, failed),
             (200, r#"{"right":"read","expires_at":"soon"}"#, failed),
             (200, r#"{"right":"read","expires_at":-1}"#, failed),
             (200, r#"{"right":"read","expires_at":1.5}"#, failed),
@@ -190,6 +207,27 @@ mod tests {
         }
         let endless = decided(200, r#"{"right":"read","expires_at":18446744073709551615}"#);
         assert_eq!(endless.unwrap().expires_at_ms, Some(u64::MAX));
+    }
+
+    #[test]
+    fn only_what_concerns_every_question_is_a_failure() {
+        let table = [
+            (200, false),
+            (204, false),
+            (302, false),
+            (400, false),
+            (401, false),
+            (404, false),
+            (408, true),
+            (422, false),
+            (429, true),
+            (500, true),
+            (503, true),
+        ];
+        for (status, wanted) in table {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(is_failure(status), wanted, "{status}");
+        }
     }
 
     #[test]

@@ -46,11 +46,8 @@ async fn ask(authority: &Authority, token: &str) -> Result<Right, Denial> {
 }
 
 async fn ask_anew(authority: &Authority, token: &str) -> Result<Right, Denial> {
-    let question = question("team/a", token);
-    authority
-        .decide_anew(&question)
-        .await
-        .map(|grant| grant.right)
+    authority.doubt(&question("team/a", token));
+    ask(authority, token).await
 }
 
 #[tokio::test]
@@ -142,6 +139,44 @@ async fn asking_anew_goes_past_what_is_remembered_and_is_remembered() {
 }
 
 #[tokio::test]
+async fn what_is_doubted_lets_nobody_in_whenever_it_was_asked() {
+    let (server, authority, _, reply) = changeable(&[], allow("write"));
+    assert_eq!(ask(&authority, "t").await, Ok(Right::Write));
+    *reply.lock().unwrap() = Reply::Now(403, String::new());
+    authority.doubt(&question("team/a", "t"));
+    assert_eq!(authority.decide_unasked(&question("team/a", "t")), None);
+    // Somebody else, before whoever doubted asks.
+    assert_eq!(ask(&authority, "t").await, Err(Denial::Refused));
+    assert_eq!(server.asked().len(), 2);
+
+    // A yes that is under way when it is doubted.
+    *reply.lock().unwrap() = Reply::Held(200, json!({ "right": "write" }).to_string());
+    let asked = question("team/a", "u");
+    let waiting = authority.decide(&asked);
+    let mut waiting = std::pin::pin!(waiting);
+    assert!(waiting.as_mut().now_or_never().is_none());
+    server.wait_for(3);
+    *reply.lock().unwrap() = Reply::Now(403, String::new());
+    authority.doubt(&asked);
+    server.release();
+    assert_eq!(waiting.await, Err(Denial::Refused));
+    assert_eq!(ask(&authority, "u").await, Err(Denial::Refused));
+    assert_eq!(server.asked().len(), 4);
+}
+
+#[tokio::test]
+async fn who_doubts_the_same_asks_once() {
+    let (server, authority, _) = hooked(&[], |_| allow("read"));
+    assert_eq!(ask(&authority, "t").await, Ok(Right::Read));
+    let one = question("team/a", "t");
+    (0..1_000).for_each(|_| authority.doubt(&one));
+    let all = (0..1_000).map(|_| ask(&authority, "t"));
+    let all = futures_util::future::join_all(all).await;
+    assert!(all.into_iter().all(|answer| answer == Ok(Right::Read)));
+    assert_eq!(server.asked().len(), 2);
+}
+
+#[tokio::test]
 async fn the_same_question_is_asked_once_at_a_time() {
     let (server, authority, _) = hooked(&[], |asked| {
         Reply::Held(
@@ -218,6 +253,44 @@ async fn a_hook_that_keeps_failing_is_left_alone_and_probed() {
     );
     assert_eq!(ask(&authority, "t").await, Err(Denial::Refused));
     assert_eq!(server.asked().len(), FAILURES_MAX as usize + 3);
+}
+
+#[tokio::test]
+async fn strangers_cannot_have_the_hook_left_alone() {
+    let page = "x".repeat(hook::ANSWER_BYTES_MAX + 1);
+    let table = [
+        Reply::Now(400, String::new()),
+        Reply::Now(404, page.clone()),
+        Reply::Now(422, "{}".into()),
+        Reply::Now(200, "who?".into()),
+        Reply::Now(200, page),
+        Reply::With(302, "location: /login\r\n", String::new()),
+    ];
+    for to_strangers in table {
+        let shown = format!("{to_strangers:.60?}");
+        let (server, authority, _) =
+            hooked(&[], move |asked| match asked.body.contains("stranger") {
+                true => to_strangers.clone(),
+                false => allow("write"),
+            });
+        for index in 0..2 * FAILURES_MAX {
+            let token = format!("stranger {index}");
+            assert_eq!(ask(&authority, &token).await, Err(FAILED), "{shown}");
+        }
+        assert_eq!(ask(&authority, "ada's").await, Ok(Right::Write), "{shown}");
+        drop(server);
+    }
+}
+
+#[tokio::test]
+async fn a_hook_that_is_asked_too_much_is_left_alone() {
+    for status in [408, 429, 503] {
+        let (_server, authority, _) = hooked(&[], move |_| Reply::Now(status, String::new()));
+        for index in 0..FAILURES_MAX {
+            assert_eq!(ask(&authority, &index.to_string()).await, Err(FAILED));
+        }
+        assert_eq!(ask(&authority, "t").await, Err(PAUSED), "{status}");
+    }
 }
 
 #[tokio::test]

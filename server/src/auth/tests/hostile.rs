@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey};
 use proptest::prelude::*;
 use ring::hmac;
 use serde_json::{Value as Json, json};
 
 use super::vectors::{file, text, vectors};
 use super::*;
+use crate::auth::keys::{Key, KeySet};
 
 fn encoded(part: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(part)
@@ -290,7 +292,7 @@ fn a_kid_only_selects_among_the_configured_keys() {
 
 #[test]
 fn the_number_of_keys_tried_is_bounded() {
-    let secrets: Vec<String> = (0..20).map(|index| format!("{index:032}")).collect();
+    let secrets: Vec<String> = (0..30).map(|index| format!("{index:032}")).collect();
     let keys = secrets
         .iter()
         .map(|secret| json!({ "kty": "oct", "kid": secret, "k": encoded(secret.as_bytes()) }));
@@ -301,13 +303,73 @@ fn the_number_of_keys_tried_is_bounded() {
     let by =
         |index: usize, header: &str| signed(header, good.as_bytes(), secrets[index].as_bytes());
     assert!(decided(&authority, "a", &by(KEYS_TRIED_MAX - 1, HS256)).is_ok());
-    let named = format!(r#"{{"alg":"HS256","kid":"{}"}}"#, secrets[19]);
+    let named = format!(r#"{{"alg":"HS256","kid":"{}"}}"#, secrets[29]);
     assert!(
-        decided(&authority, "a", &by(19, &named)).is_ok(),
+        decided(&authority, "a", &by(29, &named)).is_ok(),
         "by its id"
     );
     let beyond = decided(&authority, "a", &by(KEYS_TRIED_MAX, HS256));
     assert_eq!(beyond, Err(Denial::BadSignature));
+}
+
+#[test]
+fn every_key_of_a_file_can_be_the_one_that_signed() {
+    let secrets: Vec<String> = (0..18).map(|index| format!("{index:032}")).collect();
+    let keys = |count: usize, named: usize| {
+        let all = secrets[..count].iter().enumerate();
+        let keys = all.map(|(index, secret)| {
+            let mut key = json!({ "kty": "oct", "k": encoded(secret.as_bytes()) });
+            if index >= named {
+                key["kid"] = secret.as_str().into();
+            }
+            key
+        });
+        json!({ "keys": keys.collect::<Vec<_>>() }).to_string()
+    };
+    let good = json!({ "exp": SECONDS + 60, "driftless.docs": { "*": "write" } }).to_string();
+    let by =
+        |index: usize, header: &str| signed(header, good.as_bytes(), secrets[index].as_bytes());
+
+    // Sixteen without an id, behind the secret of the settings.
+    let (_folder, path) = file(keys(17, 16));
+    let (authority, _) = authority(&[("auth_keys", &path), ("auth_secret", SECRET)]);
+    for index in 0..16 {
+        assert!(
+            decided(&authority, "a", &by(index, HS256)).is_ok(),
+            "{index}"
+        );
+    }
+    let named = format!(r#"{{"alg":"HS256","kid":"{}"}}"#, secrets[16]);
+    assert!(decided(&authority, "a", &by(16, &named)).is_ok());
+    let elsewhere = r#"{"alg":"HS256","kid":"elsewhere"}"#;
+    assert!(decided(&authority, "a", &by(15, elsewhere)).is_ok());
+
+    let (_folder, path) = file(keys(18, 17));
+    let settings = settings(&[("auth_keys", &path)]);
+    let told = Authority::from_settings(&settings, ManualTime::default());
+    let told = told.unwrap_err().to_string();
+    assert!(told.contains("more than 16 keys without an id"), "{told}");
+}
+
+#[test]
+fn the_key_that_is_named_is_tried_first() {
+    let nameless: Vec<_> = (0..KEYS_TRIED_MAX)
+        .map(|index| Key::new(None, Algorithm::HS256, secret(&format!("{index:032}"))))
+        .collect();
+    let named = Key::new(Some("one"), Algorithm::HS256, secret(SECRET));
+    let sets = [KeySet::new(nameless), KeySet::new(vec![named])].map(Arc::new);
+    let good = json!({ "exp": SECONDS + 60 }).to_string();
+    let token = signed(
+        r#"{"alg":"HS256","kid":"one"}"#,
+        good.as_bytes(),
+        SECRET.as_bytes(),
+    );
+    crypto::install();
+    assert!(verify::authentic(&token, &sets).is_ok());
+}
+
+fn secret(text: &str) -> DecodingKey {
+    DecodingKey::from_secret(text.as_bytes())
 }
 
 proptest! {
