@@ -321,6 +321,7 @@ fn adapter_options(settings: &Settings) -> AdapterOptions {
         listen: settings.listen,
         workers: size(settings.http_workers),
         allow_origins: settings.allow_origins.clone(),
+        insecure_open: settings.insecure_open,
         connections_max: size(settings.connections_max),
         connections_per_address_max: size(settings.connections_per_address_max),
         limits: door_limits(settings),

@@ -1,6 +1,6 @@
 //! A session's right to be there: asked for, watched while it lasts, shown again.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use driftless_proto::engine::{CloseReason, Rights};
 use driftless_proto::name::DocumentName;
 
 use super::Edge;
+use super::address::address;
 use crate::auth::{Denial, Grant, Question, Right, Token};
 use crate::metrics;
 use crate::outbox::Outbox;
@@ -165,8 +166,7 @@ impl Opening {
     }
 
     fn address(&self) -> IpAddr {
-        self.peer
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
+        address(self.peer)
     }
 }
 

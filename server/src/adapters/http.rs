@@ -11,6 +11,18 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::{Matches, ywebsocket};
 
+mod admission;
+mod body;
+mod room;
+mod stream;
+
+pub(super) use self::admission::admit;
+pub(super) use self::body::{Body, BodyError, BodyLimits};
+pub(super) use self::room::{HTTP_CONNECTIONS_MAX, HttpRoom, NoRoom};
+pub(super) use self::stream::HttpStream;
+
+/// Seconds after which a client that was turned away for want of room may try again.
+pub(super) const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// The text format of Prometheus.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 
 use self::connections::Connections;
 use self::hocuspocus::Hocuspocus;
-use self::http::{DoorSign, DoorSigns, Readiness};
+use self::http::{DoorSign, DoorSigns, HTTP_CONNECTIONS_MAX, HttpRoom, HttpStream, Readiness};
 use self::joins::Joins;
 use self::proxy_protocol::Entrance;
 use self::tls::TlsStream;
@@ -68,8 +68,12 @@ pub use self::websocket::Dialect;
 /// that finds this queue full waits a second for its next attempt. The kernel cuts it to its own
 /// bound (`net.core.somaxconn`).
 const LISTEN_BACKLOG: u32 = 8_192;
-/// Connections a thread may have for plain HTTP, beyond those counted by `connections_max`.
-const HTTP_CONNECTIONS_MAX: usize = 1_024;
+/// How long a peer that was answered before its body had come may go on sending it, so that it hears
+/// the answer and not that the connection broke.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection of plain HTTP may be silent between two requests; then the time of a head
+/// begins.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long connections that were cut may take to notice.
 const SEVERED_TIMEOUT: Duration = Duration::from_secs(1);
 /// Of the time for a graceful stop, goodbyes are spread over at most this share.
@@ -115,6 +119,8 @@ struct Edge {
     /// Turns of live sessions whose access is granted anew.
     regrants: Semaphore,
     connections: Arc<Connections>,
+    /// What plain HTTP may take.
+    room: Arc<HttpRoom>,
     joins: Joins,
 }
 
@@ -235,6 +241,7 @@ pub fn serve(options: AdapterOptions, behind: Behind, clock: Clock) -> io::Resul
         restrictions: behind.restrictions.clone(),
         regrants: Semaphore::new(REGRANTS_MAX),
         connections: connections.clone(),
+        room: HttpRoom::new(),
         joins: Joins::new(options.limits.joins_per_second_max),
         options,
     });
@@ -286,6 +293,7 @@ fn start(
     });
     let listener = listener.into_std()?;
     let tls = options.tls.clone();
+    let frame_timeout_ms = options.limits.frame_timeout_ms;
     let edge = edge.clone();
     let builder = match tls {
         None => builder.listen("doors", listener, move || {
@@ -294,7 +302,9 @@ fn start(
                 let entrance = entrance.clone();
                 async move { entrance.admit(stream).await }
             };
-            fn_service(admit).and_then(http_service::<TcpStream>(&edge, &behind, &stopping))
+            fn_service(admit)
+                .map(move |admitted| counted(admitted, frame_timeout_ms))
+                .and_then(http_service::<TcpStream>(&edge, &behind, &stopping))
         }),
         Some(tls) => builder.listen("doors", listener, move || {
             let way = (entrance.clone(), tls.clone(), stopping.clone());
@@ -307,10 +317,20 @@ fn start(
                     Ok((Box::pin(handshake).await?, protocol, peer))
                 }
             };
-            fn_service(admit).and_then(http_service::<TlsStream>(&edge, &behind, &stopping))
+            fn_service(admit)
+                .map(move |admitted| counted(admitted, frame_timeout_ms))
+                .and_then(http_service::<TlsStream>(&edge, &behind, &stopping))
         }),
     };
     Ok(builder?.run())
+}
+
+/// A stream, how HTTP is spoken over it, and with whom.
+type Admitted<I> = (I, Protocol, Option<SocketAddr>);
+
+/// Bounds what a connection takes of plain HTTP.
+fn counted<I>((stream, protocol, peer): Admitted<I>, timeout_ms: u64) -> Admitted<HttpStream<I>> {
+    (HttpStream::new(stream, timeout_ms), protocol, peer)
 }
 
 /// HTTP over one kind of stream, and the doors that WebSockets leave it by.
@@ -319,7 +339,7 @@ fn http_service<I: Movable>(
     behind: &Behind,
     stopping: &GracefulShutdownSignal,
 ) -> impl ServiceFactory<
-    (I, Protocol, Option<SocketAddr>),
+    Admitted<HttpStream<I>>,
     Config = (),
     Response = (),
     Error = DispatchError,
@@ -328,17 +348,23 @@ fn http_service<I: Movable>(
     let doors = doors::<I>(edge);
     let signs = DoorSigns(doors.iter().filter_map(|door| door.sign).collect());
     let calls = calls(edge, behind);
-    let app = App::new().configure({
-        let (behind, signs) = (behind.clone(), signs.clone());
-        move |config| {
-            if let Some(calls) = calls {
-                ysweet::configure(config, calls);
+    let head_timeout = Duration::from_millis(edge.options.handshake_timeout_ms);
+    let next_within = KEEP_ALIVE_TIMEOUT + head_timeout;
+    let room = edge.room.clone();
+    let app = App::new()
+        .configure({
+            let (behind, signs) = (behind.clone(), signs.clone());
+            move |config| {
+                if let Some(calls) = calls {
+                    ysweet::configure(config, calls);
+                }
+                http::configure(config, behind.readiness, behind.metrics, signs);
             }
-            http::configure(config, behind.readiness, behind.metrics, signs);
-        }
-    });
+        })
+        .wrap_fn(move |request, service| http::admit(&room, next_within, request, service));
     let doors = Rc::new((doors, signs));
-    let upgrade = move |(request, framed): (Request, Framed<I, Codec>)| {
+    let upgrade = move |(request, framed): (Request, Framed<HttpStream<I>, Codec>)| {
+        let framed = framed.into_map_io(HttpStream::into_inner);
         let running = open(&doors.0, &doors.1, &request, framed);
         async move {
             running.await;
@@ -347,7 +373,12 @@ fn http_service<I: Movable>(
     };
     let stopping = stopping.clone();
     HttpService::build()
-        .client_request_timeout(Duration::from_millis(edge.options.handshake_timeout_ms))
+        .client_request_timeout(head_timeout)
+        .client_disconnect_timeout(LINGER_TIMEOUT)
+        .keep_alive(KEEP_ALIVE_TIMEOUT)
+        .on_connect_ext(|stream: &HttpStream<I>, data| {
+            data.insert(stream.place());
+        })
         .graceful_shutdown_signal(move || {
             let stopping = stopping.clone();
             async move { stopping.notified().await }

@@ -16,8 +16,11 @@ pub struct AdapterOptions {
     /// Threads that accept connections and speak HTTP.
     pub workers: usize,
     /// Web origins whose pages may connect, as browsers write them, besides localhost and the
-    /// server's own host.
+    /// server's own host; of that the name counts only with authentication, `insecure_open`, or here.
     pub allow_origins: Vec<String>,
+    /// Whoever reaches the port is let in on purpose: without authentication, too, pages of the server's
+    /// own host may connect by whatever name that is called.
+    pub insecure_open: bool,
     /// WebSocket connections at a time; answered with 503 beyond.
     pub connections_max: usize,
     /// WebSocket connections at a time from one address; answered with 429 beyond.
@@ -73,6 +76,7 @@ impl Default for AdapterOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             workers: 1,
             allow_origins: Vec::new(),
+            insecure_open: false,
             connections_max: 10_000,
             connections_per_address_max: 10_000,
             limits: Limits::default(),

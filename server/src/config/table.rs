@@ -89,9 +89,11 @@ settings! {
     }
     "Who may connect" {
         "allow_origin" as allow_origins: Origins -> Vec<String> = Preset::Fixed(""),
-            "Web origin whose pages may connect, besides the server's own host and localhost; \
+            "Web origin whose pages may connect and call, besides localhost and the server's own host; \
              repeat the flag, or separate by commas. Any page that a browser opens can reach a \
-             local port, so others are refused.";
+             local port, so others are refused. Without keys and hook, and without insecure_open, the \
+             own host counts by address, or by a name that stands here: any page can have a name lead \
+             to this machine.";
         "insecure_open" as insecure_open: Switch -> bool = Preset::Fixed("false"),
             "Listen beyond loopback although nobody is authenticated, without keys and hook: whoever \
              reaches the port can read and change every document.";

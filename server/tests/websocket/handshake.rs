@@ -75,6 +75,7 @@ async fn pages_of_other_origins_are_refused_by_a_text_that_names_the_setting() {
     let allow_origins = vec!["https://app.example.com".to_owned()];
     let (server, _) = start(driftless::adapters::AdapterOptions {
         allow_origins,
+        insecure_open: true,
         ..options()
     });
     let table = [
@@ -96,6 +97,21 @@ async fn pages_of_other_origins_are_refused_by_a_text_that_names_the_setting() {
             let text = String::from_utf8(peer.rest().await).unwrap();
             assert!(text.contains("allow_origin"), "{text}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_page_whose_name_was_made_to_lead_here_is_refused_unless_all_are_let_in() {
+    for (insecure_open, status) in [(false, "403"), (true, "101")] {
+        let (server, _) = start(driftless::adapters::AdapterOptions {
+            insecure_open,
+            ..options()
+        });
+        // Host and Origin are of one name.
+        let request = upgrade_request("/ws/a", "Origin: http://sync.example.com\r\n");
+        let mut peer = Peer::connect(server.address()).await;
+        let head = peer.request(&request).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
     }
 }
 

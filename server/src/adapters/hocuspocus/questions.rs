@@ -78,8 +78,7 @@ impl Hocuspocus {
             return;
         };
         // Restrictions wait for no answer.
-        self.opening
-            .restrict(&channel.document, &**session, permit);
+        self.opening.restrict(&channel.document, &**session, permit);
         if what == Recheck::Grant {
             let granted_for = permit.token.clone();
             if channel.is_asking && !channel.is_recheck && channel.next.is_none() {

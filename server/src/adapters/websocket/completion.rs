@@ -9,6 +9,12 @@ use super::frames::Incomplete;
 /// Slower than any link that one could edit over.
 const BYTES_PER_SECOND_MIN: u64 = 1_024;
 
+/// When what began at a time has to be complete, so many bytes of it being there.
+pub(in crate::adapters) fn due_ms(since_ms: u64, timeout_ms: u64, bytes: usize) -> u64 {
+    let earned_ms = (bytes as u64).saturating_mul(1_000) / BYTES_PER_SECOND_MIN;
+    since_ms + timeout_ms + earned_ms
+}
+
 /// The message that is under way, if one is.
 #[derive(Debug)]
 pub(super) struct Completion {
@@ -37,8 +43,7 @@ impl Completion {
             _ => now_ms,
         };
         self.under_way = Some((number, since_ms));
-        let earned_ms = (bytes as u64).saturating_mul(1_000) / BYTES_PER_SECOND_MIN;
-        self.deadline_ms = since_ms + self.timeout_ms + earned_ms;
+        self.deadline_ms = due_ms(since_ms, self.timeout_ms, bytes);
     }
 
     /// The peer is not read: that is no fault of its own, and its time begins anew afterwards.

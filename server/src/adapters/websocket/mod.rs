@@ -40,6 +40,7 @@ mod socket;
 mod upgrade;
 mod writer;
 
+pub(super) use self::completion::due_ms;
 pub(super) use self::frames::{encode_frame, put_frame};
 pub(super) use self::single::Single;
 pub(super) use self::upgrade::{door, turn_away};

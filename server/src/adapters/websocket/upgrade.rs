@@ -6,7 +6,6 @@
 //! (origin, limits, a broken handshake) is answered by HTTP.
 
 use std::future::poll_fn;
-use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -14,23 +13,20 @@ use actix_codec::{AsyncRead, AsyncWrite, Framed};
 use actix_http::body::BodySize;
 use actix_http::error::DispatchError;
 use actix_http::h1::{Codec, Message};
-use actix_http::header::{
-    HOST, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL,
-};
+use actix_http::header::{RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL};
 use actix_http::{ConnectionType, Request, RequestHead, Response, StatusCode, ws};
 use bytes::Bytes;
 
 use super::socket::Socket;
 use super::{Conversation, SocketContext};
 use crate::adapters::access::Opening;
+use crate::adapters::address::address;
 use crate::adapters::connections::{Connection, TooMany};
-use crate::adapters::http::{DoorSign, set_plain_text};
-use crate::adapters::{Door, Edge, Movable, Running, credentials, origin};
+use crate::adapters::http::{DoorSign, RETRY_AFTER_SECONDS, set_plain_text};
+use crate::adapters::origin::ForeignPage;
+use crate::adapters::{Door, Edge, Movable, Running, credentials};
 use crate::metrics;
 use crate::outbox::Outbox;
-
-/// Seconds after which a client that was turned away for want of room may try again.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// A door at which conversations of this kind are held.
 pub(in crate::adapters) fn door<I, C>(sign: DoorSign, edge: &Arc<Edge>) -> Door<I>
@@ -114,21 +110,13 @@ fn prepare(edge: &Edge, head: &RequestHead) -> Result<Prepared, Answer> {
     if let Some(protocol) = credentials::chosen_protocol(head) {
         response.insert_header((SEC_WEBSOCKET_PROTOCOL, protocol));
     }
-    let header = |name: HeaderName| head.headers().get(name).map(|value| value.to_str());
-    let page = header(ORIGIN).map(|value| value.unwrap_or("null"));
-    let host = header(HOST).and_then(Result::ok);
-    if !origin::is_allowed(page, host, &edge.options.allow_origins) {
-        return Err(Answer::bad_origin());
-    }
+    edge.own_pages().admit_socket(head)?;
     let outbox = Outbox::new(edge.options.outbox_bytes_max);
-    let connection = edge.connections.enter(address(head), outbox.clone())?;
+    let connection = edge
+        .connections
+        .enter(address(head.peer_addr), outbox.clone())?;
     let response = response.message_body(()).map_err(|_| Answer::failed())?;
     Ok((connection, outbox, response))
-}
-
-fn address(head: &RequestHead) -> IpAddr {
-    head.peer_addr
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
 }
 
 /// A stream that HTTP has let go of.
@@ -180,20 +168,21 @@ impl Answer {
         }
     }
 
-    fn bad_origin() -> Self {
-        Self::new(
-            StatusCode::FORBIDDEN,
-            "origin",
-            "pages of this origin may not connect; add the origin to the setting allow_origin \
-             (flag --allow-origin)\n",
-        )
-    }
-
     fn failed() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "failed",
             "the handshake failed here\n",
+        )
+    }
+}
+
+impl From<ForeignPage> for Answer {
+    fn from(foreign: ForeignPage) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            ForeignPage::REASON,
+            format!("{foreign}\n"),
         )
     }
 }

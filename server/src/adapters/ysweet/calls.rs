@@ -1,11 +1,10 @@
 //! y-sweet's calls over HTTP: new documents, client tokens, states as updates.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_TYPE;
-use actix_web::web::{Bytes, Data, Path, PayloadConfig, ServiceConfig, get, post};
+use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use actix_web::web::{Bytes, Data, Path, Payload, ServiceConfig, get, post};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use driftless_proto::name::{DocumentName, NameError};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -13,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{NAME, document};
 use crate::adapters::access::rights;
-use crate::adapters::http::plain;
+use crate::adapters::address::address;
+use crate::adapters::http::{Body, BodyError, BodyLimits, NoRoom, RETRY_AFTER_SECONDS, plain};
+use crate::adapters::origin::ForeignPage;
 use crate::adapters::{Edge, credentials};
 use crate::admin::operations::{DocumentOperations, OperationError};
 use crate::auth::{Denial, Grant, NewToken, Question, Right, Signer, SigningError};
@@ -46,6 +47,9 @@ enum CallError {
     /// The id names no document.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// A web page calls that may not.
+    #[error(transparent)]
+    Page(#[from] ForeignPage),
     /// The caller may not.
     #[error("{0}")]
     Denied(Denial),
@@ -54,10 +58,13 @@ enum CallError {
     Failed(#[from] OperationError),
     /// The body is no JSON, or not what is expected.
     #[error("the body is not understood: {0}")]
-    Body(#[from] serde_json::Error),
-    /// The body is larger than any honest one.
-    #[error("the body is too large")]
-    TooLarge,
+    Json(#[from] serde_json::Error),
+    /// The body is larger or slower than allowed, or no body.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// Others are at work.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// The token would be refused.
     #[error(transparent)]
     Token(#[from] SigningError),
@@ -72,8 +79,12 @@ enum CallError {
 impl ResponseError for CallError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::Name(_) | Self::Body(_) | Self::Token(_) => StatusCode::BAD_REQUEST,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Name(_) | Self::Json(_) | Self::Token(_) => StatusCode::BAD_REQUEST,
+            Self::Body(BodyError::Broken(_)) => StatusCode::BAD_REQUEST,
+            Self::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(BodyError::Late) => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(BodyError::NoRoom(no_room)) | Self::NoRoom(no_room) => no_room.status(),
+            Self::Page(_) => StatusCode::FORBIDDEN,
             Self::NoKey => StatusCode::NOT_IMPLEMENTED,
             Self::Denied(denial) => StatusCode::from_u16(Refusal::from(*denial).http_status)
                 .unwrap_or(StatusCode::FORBIDDEN),
@@ -87,16 +98,32 @@ impl ResponseError for CallError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        plain(self.status_code(), format!("{self}\n"))
+        match self {
+            Self::Page(_) => metrics::connection_refused(ForeignPage::REASON),
+            Self::Body(BodyError::Late) => metrics::refused("frame_timeout"),
+            Self::Body(BodyError::NoRoom(no_room)) | Self::NoRoom(no_room) => {
+                metrics::refused(no_room.reason());
+            }
+            _ => {}
+        }
+        let status = self.status_code();
+        let mut response = plain(status, format!("{self}\n"));
+        let may_come_back = [
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS,
+        ];
+        if may_come_back.contains(&status) {
+            let headers = response.headers_mut();
+            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        response
     }
 }
 
 /// Registers the calls.
 pub(in crate::adapters) fn configure(config: &mut ServiceConfig, calls: Calls) {
-    let largest = calls.edge.options.frame_bytes_max.max(BODY_BYTES_MAX);
     config
         .app_data(Data::new(calls))
-        .app_data(PayloadConfig::new(largest))
         .route("/ready", get().to(ready))
         .route("/check_store", get().to(ready))
         .route("/check_store", post().to(ready))
@@ -130,9 +157,11 @@ struct Created {
 async fn create(
     call: HttpRequest,
     calls: Data<Calls>,
-    body: Bytes,
+    body: Payload,
 ) -> Result<HttpResponse, CallError> {
-    let asked: NewDocument = parse(&body)?;
+    // Which document it is stands in the body, so whose page it is comes before.
+    calls.edge.own_pages().admit_call(call.head())?;
+    let asked: NewDocument = calls.asked(&call, body).await?;
     let id = match asked.doc_id {
         Some(id) => id,
         None => new_id()?,
@@ -175,11 +204,11 @@ async fn hand_out(
     call: HttpRequest,
     calls: Data<Calls>,
     id: Path<String>,
-    body: Bytes,
+    body: Payload,
 ) -> Result<HttpResponse, CallError> {
-    let asked: TokenRequest = parse(&body)?;
     let name = document(&id)?;
     calls.require(&call, &name, Right::Admin).await?;
+    let asked: TokenRequest = calls.asked(&call, body).await?;
     let connection = call.connection_info();
     let (scheme, host) = (connection.scheme(), connection.host());
     let websocket = if scheme == "https" { "wss" } else { "ws" };
@@ -204,14 +233,17 @@ async fn read(
 ) -> Result<HttpResponse, CallError> {
     let name = document(&id)?;
     calls.require(&call, &name, Right::Read).await?;
-    let state = match calls.operations.export_state(&name).await {
-        Ok(state) => state,
-        Err(OperationError::NotFound) => Bytes::from_static(EMPTY_STATE),
-        Err(error) => return Err(error.into()),
+    let export = async move |documents: Arc<dyn DocumentOperations>| match documents
+        .export_state(&name)
+        .await
+    {
+        Err(OperationError::NotFound) => Ok(Bytes::from_static(EMPTY_STATE)),
+        exported => exported,
     };
+    let state = calls.work(export).await?;
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/octet-stream"))
-        .body(state))
+        .body(Body::of(state, &calls.edge.room)?))
 }
 
 /// Writes an update to a document; answered once it is durable.
@@ -219,7 +251,7 @@ async fn write(
     call: HttpRequest,
     calls: Data<Calls>,
     id: Path<String>,
-    update: Bytes,
+    body: Payload,
 ) -> Result<HttpResponse, CallError> {
     let name = document(&id)?;
     let grant = calls.require(&call, &name, Right::Write).await?;
@@ -231,10 +263,14 @@ async fn write(
         identity: grant.subject.as_deref().map(str::to_owned),
         door: format!("{NAME} {peer}"),
     };
-    calls
-        .operations
-        .import_update(&name, update, origin, rights)
-        .await?;
+    let bytes_max = calls.edge.options.frame_bytes_max;
+    let (update, held) = calls.body(&call, body, bytes_max).await?.into_parts();
+    let import = async move |documents: Arc<dyn DocumentOperations>| {
+        let imported = documents.import_update(&name, update, origin, rights).await;
+        drop(held);
+        imported
+    };
+    calls.work(import).await?;
     Ok(HttpResponse::Ok().finish())
 }
 
@@ -246,12 +282,11 @@ impl Calls {
         document: &DocumentName,
         wanted: Right,
     ) -> Result<Grant, CallError> {
+        self.edge.own_pages().admit_call(call.head())?;
         let question = Question {
             document: document.clone(),
             token: credentials::token(call.head()).map_err(CallError::Denied)?,
-            address: call
-                .peer_addr()
-                .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip()),
+            address: address(call.peer_addr()),
             door: NAME,
         };
         let grant = self
@@ -269,6 +304,53 @@ impl Calls {
             }
             true => Ok(grant),
         }
+    }
+
+    /// Reads a body to its end, within the time that a message has.
+    async fn body(
+        &self,
+        call: &HttpRequest,
+        body: Payload,
+        bytes_max: usize,
+    ) -> Result<Body, BodyError> {
+        let limits = BodyLimits {
+            bytes_max,
+            timeout_ms: self.edge.options.limits.frame_timeout_ms,
+        };
+        Body::read(call.headers(), body, limits, &self.edge.room).await
+    }
+
+    /// Reads a small body; none counts as an empty object.
+    async fn asked<T: Default + for<'a> Deserialize<'a>>(
+        &self,
+        call: &HttpRequest,
+        body: Payload,
+    ) -> Result<T, CallError> {
+        let body = self.body(call, body, BODY_BYTES_MAX).await?;
+        match body.bytes.is_empty() {
+            true => Ok(T::default()),
+            false => Ok(serde_json::from_slice(&body.bytes)?),
+        }
+    }
+
+    /// Works on documents when there is a turn. It is taken until the work is done, on this thread's
+    /// runtime, even if the caller leaves before: a document does what it was once asked.
+    async fn work<T: 'static>(
+        &self,
+        work: impl AsyncFnOnce(Arc<dyn DocumentOperations>) -> Result<T, OperationError> + 'static,
+    ) -> Result<T, CallError> {
+        let turn = self.edge.room.turn().await?;
+        let documents = self.operations.clone();
+        let working = actix_rt::spawn(async move {
+            let done = work(documents).await;
+            drop(turn);
+            done
+        });
+        let done = working.await.unwrap_or_else(|_| {
+            let stopping = "the server is stopping".to_owned();
+            Err(OperationError::Unavailable(stopping))
+        });
+        Ok(done?)
     }
 
     fn mint(&self, document: &DocumentName, asked: &TokenRequest) -> Result<String, CallError> {
@@ -289,15 +371,6 @@ impl Calls {
             ..NewToken::default()
         });
         Ok(signed?)
-    }
-}
-
-/// Reads a small body; none counts as an empty object.
-fn parse<T: Default + for<'a> Deserialize<'a>>(body: &Bytes) -> Result<T, CallError> {
-    match body.len() {
-        0 => Ok(T::default()),
-        1..=BODY_BYTES_MAX => Ok(serde_json::from_slice(body)?),
-        _ => Err(CallError::TooLarge),
     }
 }
 
