@@ -12,6 +12,7 @@
 //! transaction and one outgoing frame. Nothing here returns an error: a harmful or malformed
 //! message becomes [`Effect::Close`].
 
+mod arrears;
 mod canonical;
 mod close;
 mod crdt;
@@ -32,6 +33,7 @@ mod tests;
 mod types;
 mod writes;
 
+pub use arrears::Arrears;
 pub use close::CloseReason;
 pub use replica::{Replica, VALUE_NESTING_MAX};
 pub use snapshot::{SnapshotError, build_snapshot, is_same_state};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::arrears::Arrears;
+use super::receipts::Receipts;
 use super::replica::Replica;
 use super::session::{Phase, Session};
 use super::types::{Access, Acks, Effect, Identity, SessionId};
@@ -14,14 +16,14 @@ const LISTENER_PATIENCE_MS: u64 = 1_000;
 
 impl Replica {
     /// Takes over a session whose former replica is gone: it is sent the whole state, since what
-    /// reached it is not known, and asked for what only it still has. `owed` are the updates of it that
-    /// the former replica did not answer, for a session that is answered by receipts.
+    /// reached it is not known, and asked for what only it still has. `arrears` is what the
+    /// former replica left open, for a session that is answered by receipts.
     pub fn adopt(
         &mut self,
         session: SessionId,
         access: Access,
         identity: Identity,
-        owed: u64,
+        arrears: &Arrears,
         effects: &mut Vec<Effect>,
     ) {
         let behind = Phase::Behind {
@@ -29,15 +31,15 @@ impl Replica {
             patience_ms: None,
         };
         let mut peer = Session::new(access, identity, behind);
-        if let Some(receipts) = peer.receipts.as_mut().filter(|_| owed > 0) {
-            receipts.accept(None, owed);
+        if let Some(receipts) = &mut peer.receipts {
+            *receipts = Receipts::take_over(arrears);
             self.probing.insert(session);
         }
         // The former replica may have lost what it sent: only its answer tells that all is here.
         peer.claims_more = true;
         self.sessions.insert(session, peer);
         self.live = None;
-        self.ask_step1(session, false, effects);
+        self.ask_step1(session, arrears.unasked, effects);
         effects.push(Effect::NotifyDrained { session });
     }
 

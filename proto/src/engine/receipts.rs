@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 
+use super::arrears::Arrears;
 use super::types::{Effect, SessionId};
 use crate::admission::{Admission, StateVector};
 
@@ -21,7 +22,7 @@ const RECEIPTS_MAX: usize = 1_024;
 
 /// The most questions that may be unanswered; the oldest are then taken as never answered. Honest
 /// clients answer each at once.
-const QUESTIONS_MAX: usize = 1_024;
+pub(super) const QUESTIONS_MAX: usize = 1_024;
 
 /// Answers of one kind that become due together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,21 @@ pub(super) struct Receipts {
 }
 
 impl Receipts {
+    /// What a former replica left open. The updates are due once all that the client has is here.
+    pub(super) fn take_over(arrears: &Arrears) -> Self {
+        let announced = arrears.announced.as_deref();
+        let mut receipts = Self {
+            questions: arrears.questions.clone(),
+            // It was readable when it came: or the session had ended.
+            announced: announced.and_then(|vector| StateVector::decode(vector).ok()),
+            ..Self::default()
+        };
+        if arrears.owed > 0 {
+            receipts.accept(None, arrears.owed);
+        }
+        receipts
+    }
+
     /// The session was sent a step 1.
     pub(super) fn ask(&mut self, is_counted: bool) {
         if self.questions.len() >= QUESTIONS_MAX {
@@ -134,15 +150,15 @@ impl Receipts {
     }
 
     /// The client begins to count anew: what it is owed from before is covered by the answer to the
-    /// step 1 that it is about to be sent. Returns how many answers that is.
-    pub(super) fn start_anew(&mut self, announced: StateVector) -> u64 {
+    /// step 1 that it is about to be sent.
+    pub(super) fn start_anew(&mut self, announced: StateVector) {
         self.refused = 0;
         self.announced = Some(announced);
         // It counts one answer from now on: the one to the question that it is about to be asked.
         self.questions
             .iter_mut()
             .for_each(|is_counted| *is_counted = false);
-        self.owed.drain(..).map(|owed| owed.count).sum()
+        self.owed.clear();
     }
 
     /// The next answers that are due, all of one kind.
@@ -162,7 +178,7 @@ impl Receipts {
     }
 }
 
-/// Says that updates of a session are not answered.
+/// Says that updates that a session sent are not answered.
 pub(super) fn give_up_receipts(session: SessionId, count: u64, effects: &mut Vec<Effect>) {
     if count > 0 {
         effects.push(Effect::Receipts {
@@ -212,7 +228,7 @@ mod tests {
         assert!(receipts.take_question());
         assert!(receipts.take_question(), "nobody asked");
         receipts.accept(Some(7), 3);
-        assert_eq!(receipts.start_anew(StateVector::default()), 3);
+        receipts.start_anew(StateVector::default());
         assert_eq!(receipts.take_due(7), None);
     }
 

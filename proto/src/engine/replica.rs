@@ -8,7 +8,6 @@ use bytes::Bytes;
 use super::close::CloseReason;
 use super::owners::Owners;
 use super::presence::{Presence, PresenceOptions};
-use super::receipts::give_up_receipts;
 use super::relay::Gated;
 use super::session::{Phase, Session};
 use super::state::State;
@@ -216,9 +215,10 @@ impl Replica {
         if let Some(told) = self.presence.take_node_message(now_ms) {
             effects.push(Effect::TellNodes { told });
         }
+        // Before any other question, in the order in which they are counted.
+        self.ask_in_return(effects);
         self.reask_gaps(now_ms, effects);
         self.ask_for_refused(effects);
-        self.ask_in_return(effects);
         if !self.answer_asking(now_ms, effects) {
             return;
         }
@@ -382,8 +382,7 @@ impl Replica {
         let announced = vector.clone();
         peer.asked = Some(vector);
         if let Some(receipts) = &mut peer.receipts {
-            let count = receipts.start_anew(announced);
-            give_up_receipts(session, count, effects);
+            receipts.start_anew(announced);
             // However often it asks in a turn, one question is answered, and one is asked in return.
             peer.is_to_be_asked = true;
         }

@@ -143,14 +143,6 @@ pub enum Input {
         /// Whose changes its will be.
         identity: Identity,
     },
-    /// An update of a session that a former replica may have failed over. Its receipt, if it gets one,
-    /// is among those that the session was adopted with.
-    Retry {
-        /// Who sent it.
-        session: SessionId,
-        /// The update as it was admitted.
-        update: Bytes,
-    },
     /// What a peer may do has changed.
     SetRights {
         /// Whose rights.
@@ -184,6 +176,14 @@ pub enum Input {
         session: SessionId,
         /// What it said.
         message: Message,
+    },
+    /// An update that was under way when a former replica failed; what its author is owed for it is
+    /// among its [`Arrears`](super::Arrears).
+    Retry {
+        /// Who sent it.
+        session: SessionId,
+        /// Its bytes (Yjs v1).
+        update: Bytes,
     },
     /// A peer left.
     Detach {
@@ -324,7 +324,8 @@ pub enum Effect {
     Receipts {
         /// Whose updates.
         session: SessionId,
-        /// What became of them; `None`: the peer does not count them, nothing is sent.
+        /// What became of them; `None`: nothing is sent, since they were made before the peer's step 1,
+        /// or too many refusals wait.
         accepted: Option<bool>,
         /// How many.
         count: u64,

@@ -138,7 +138,9 @@ impl Replica {
         let Some(receipts) = &mut peer.receipts else {
             return;
         };
-        if !counts || was_announced {
+        if !counts {
+            // The answer to a question of ours, or an update that is owed a receipt already.
+        } else if was_announced {
             give_up_receipts(session, 1, effects);
         } else if is_taken {
             receipts.accept(is_complete.then_some(version), 1);

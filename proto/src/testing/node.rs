@@ -8,8 +8,8 @@ use super::violation::Violation;
 use super::world::{Event, World};
 use crate::admission::StateVector;
 use crate::engine::{
-    Access, Acks, CloseReason, Effect, Identity, Input, Missed, Observation, Replica, Rights,
-    SessionId, Writes,
+    Access, Acks, Arrears, CloseReason, Effect, Identity, Input, Missed, Observation, Replica,
+    Rights, SessionId, Writes,
 };
 use crate::wire::{Message, Outbound};
 
@@ -191,7 +191,8 @@ impl World {
             for session in sessions {
                 self.node.known.insert(session);
                 let identity = self.identity(session);
-                replica.adopt(session, ACCESS, identity, 0, &mut self.node.effects);
+                let arrears = Arrears::default();
+                replica.adopt(session, ACCESS, identity, &arrears, &mut self.node.effects);
             }
         }
         self.node.replica = Some(replica);

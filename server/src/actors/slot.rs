@@ -1,9 +1,9 @@
 //! One attached session as its document sees it; it outlives the document's actor.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use driftless_proto::engine::{Access, Acks, CloseReason, Identity, Rights};
+use driftless_proto::engine::{Access, Acks, Arrears, CloseReason, Identity, Rights};
 use driftless_proto::wire::Message;
 
 use super::lock;
@@ -22,8 +22,8 @@ pub(super) struct Slot {
     /// When it came, in milliseconds since 1970.
     pub(super) since_ms: u64,
     rights: Mutex<Rights>,
-    /// Updates that it sent and that were not answered, if it is answered by receipts.
-    owed: AtomicU64,
+    /// What it was not answered yet, if it is answered by receipts.
+    arrears: Mutex<Arrears>,
     /// Its socket is served by the thread of the document.
     pub(super) is_beside: AtomicBool,
     /// Why it is over: no actor serves it again.
@@ -40,7 +40,7 @@ impl Slot {
             acks: request.access.acks,
             since_ms,
             rights: Mutex::new(request.access.rights),
-            owed: AtomicU64::new(0),
+            arrears: Mutex::default(),
             is_beside: AtomicBool::new(false),
             ending: Mutex::new(None),
         }
@@ -81,23 +81,23 @@ impl Slot {
 
     /// A message of the session is about to be handled.
     pub(super) fn note_handled(&self, message: &Message) {
-        let is_update = matches!(message, Message::Update { .. } | Message::SyncStep2 { .. });
-        if is_update && self.acks == Acks::Receipts {
-            self.owed.fetch_add(1, Ordering::Relaxed);
+        if self.acks == Acks::Receipts {
+            lock(&self.arrears).note_received(message);
         }
+    }
+
+    /// The session was sent a step 1.
+    pub(super) fn note_asked(&self) {
+        lock(&self.arrears).note_asked();
     }
 
     /// So many updates were answered, or will not be.
     pub(super) fn note_answered(&self, count: u64) {
-        // What was refused may be answered a second time, once it was taken in after all.
-        let _ = self
-            .owed
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |owed| {
-                Some(owed.saturating_sub(count))
-            });
+        lock(&self.arrears).note_answered(count);
     }
 
-    pub(super) fn owed(&self) -> u64 {
-        self.owed.load(Ordering::Relaxed)
+    /// What the next replica owes to the session.
+    pub(super) fn arrears(&self) -> Arrears {
+        lock(&self.arrears).clone()
     }
 }

@@ -177,8 +177,13 @@ impl Ready {
                     continue;
                 }
                 let (access, identity) = (slot.access(), slot.identity());
-                self.replica
-                    .adopt(session, access, identity, slot.owed(), &mut self.effects);
+                self.replica.adopt(
+                    session,
+                    access,
+                    identity,
+                    &slot.arrears(),
+                    &mut self.effects,
+                );
                 self.slots.insert(session, slot);
             }
             if let Some(end) = self.finish(now_ms) {

@@ -146,14 +146,7 @@ impl Opening {
 
     /// Counts an attempt to join a document; false when too many came from this address.
     pub(super) fn may_join(&self) -> bool {
-        let may = self
-            .edge
-            .joins
-            .take(self.address(), self.edge.clock.now_ms());
-        if !may {
-            metrics::refused("joins_per_second");
-        }
-        may
+        self.edge.may_join(self.address())
     }
 
     /// Whose changes a session's will be.

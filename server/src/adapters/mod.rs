@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -42,6 +42,7 @@ use crate::access::{Restrictions, Visitor};
 use crate::admin::operations::DocumentOperations;
 use crate::auth::{Authority, Grant, Right, Signer};
 use crate::clock::Clock;
+use crate::metrics;
 use crate::session::Documents;
 
 pub mod access;
@@ -125,6 +126,15 @@ struct Edge {
 }
 
 impl Edge {
+    /// Counts an attempt to join a document; false when too many came from this address.
+    fn may_join(&self, from: IpAddr) -> bool {
+        let may = self.joins.take(from, self.clock.now_ms());
+        if !may {
+            metrics::refused("joins_per_second");
+        }
+        may
+    }
+
     /// The most that a grant gives on a document at this moment.
     fn right_max(&self, document: &DocumentName, grant: &Grant) -> Right {
         let visitor = Visitor {

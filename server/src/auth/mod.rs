@@ -14,6 +14,7 @@
 pub mod claims;
 mod crypto;
 mod denial;
+mod examine;
 mod freshness;
 pub mod generate;
 pub mod hook;
@@ -44,6 +45,7 @@ use hook::Hook;
 use keyring::KeyRing;
 
 pub use denial::{Denial, Trouble};
+pub use examine::examine;
 pub use right::{Right, UnknownRight};
 pub use settings::AuthError;
 pub use signer::{NewToken, Signer, SigningError};

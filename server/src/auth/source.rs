@@ -222,6 +222,19 @@ impl Source {
     }
 }
 
+/// Looks once, for a check of the settings.
+pub(super) async fn read_place(place: &Place) -> Result<KeySet, String> {
+    let found = match place {
+        Place::File(path) => read(path, None).await?,
+        Place::Url(url, client) => fetch(url, client).await?,
+    };
+    match found {
+        Found::Keys(keys, _) => Ok(keys),
+        // Only where something is known already.
+        Found::Same => Ok(KeySet::default()),
+    }
+}
+
 async fn read(path: &Path, known: Option<Stamp>) -> Result<Found, String> {
     let cannot = |error: std::io::Error| format!("cannot be read: {error}");
     let file = tokio::fs::File::open(path).await.map_err(cannot)?;

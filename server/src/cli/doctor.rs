@@ -11,6 +11,7 @@ use super::time::rfc3339;
 use super::{
     Context, EXIT_DAMAGED, EXIT_DONE, EXIT_REFUSED, EXIT_UNAVAILABLE, Failure, files, print,
 };
+use crate::auth;
 use crate::backends::{bus_options, postgres_options};
 use crate::bus::redis::{self, Database, RedisProblem};
 use crate::clock::Clock;
@@ -71,6 +72,7 @@ async fn examine(settings: &Settings) -> Vec<Finding> {
         }
     }
     findings.extend(bus(settings, cluster_id.as_deref(), fingerprint.as_deref()).await);
+    findings.extend(auth::examine(settings).await);
     findings.extend(certificate(settings, Clock::start().wall_ms()));
     findings
 }

@@ -118,7 +118,7 @@ settings! {
         "joins_per_second_max" as joins_per_second_max: Count -> u64 [0, 1_000_000]
             = Preset::Fixed("200"),
             "Documents joined a second from one address (of IPv6, from one /64), with 10 seconds' worth \
-             at once; past it a join is refused before anything is loaded or anybody is asked, so that \
+             at once, calls of the y-sweet door among them; past it a join is refused before anything is loaded or anybody is asked, so that \
              clients come back. Loopback is exempt, for the same reason and for load tests. Raise it \
              behind a proxy that does not tell addresses. 0 is no limit.";
         "sessions_per_document_max" as sessions_per_document_max: Count -> u64 [1, 1_000_000]

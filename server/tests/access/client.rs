@@ -66,19 +66,28 @@ pub(crate) fn long_text(client: u8, letters: usize) -> Vec<u8> {
 impl Client {
     /// Opens a socket at this path.
     pub(crate) fn connect(server: SocketAddr, path: &str) -> Self {
-        let (client, head) = Self::knock(server, path);
+        Self::connect_with(server, path, "")
+    }
+
+    /// The same, with more header lines, each ended by CRLF.
+    pub(crate) fn connect_with(server: SocketAddr, path: &str, headers: &str) -> Self {
+        let (client, head) = Self::knock_with(server, path, headers);
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         client
     }
 
     /// Asks for a socket at this path; the head of the answer.
     pub(crate) fn knock(server: SocketAddr, path: &str) -> (Self, String) {
+        Self::knock_with(server, path, "")
+    }
+
+    fn knock_with(server: SocketAddr, path: &str, headers: &str) -> (Self, String) {
         let mut stream = TcpStream::connect(server).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
         let mut head = Vec::new();
@@ -104,12 +113,12 @@ impl Client {
     /// At the Hocuspocus door, for one document.
     pub(crate) fn hocuspocus(server: SocketAddr, document: &str) -> Self {
         let mut client = Self::connect(server, "/hocuspocus");
-        client.turn_to(document);
+        client.address(document);
         client
     }
 
-    /// Speaks of another document from now on.
-    pub(crate) fn turn_to(&mut self, document: &str) {
+    /// Speaks about another document from now on, at the Hocuspocus door.
+    pub(crate) fn address(&mut self, document: &str) {
         self.address = with_length(document.as_bytes());
     }
 

@@ -22,6 +22,7 @@ struct Told {
     lasts: AtomicI64,
     /// The token it was asked about last.
     token: Mutex<String>,
+    hangs: AtomicBool,
     asked: AtomicUsize,
     /// Questions that are being answered now, and the most there were at a time.
     under_way: AtomicUsize,
@@ -70,6 +71,11 @@ impl Application {
             assert!(begun.elapsed() < PATIENCE, "never asked about {token}");
             std::thread::sleep(ANSWER_TIME);
         }
+    }
+
+    /// Whether it gives no answer at all from now on.
+    pub(crate) fn hang(&self, hangs: bool) {
+        self.told.hangs.store(hangs, Ordering::SeqCst);
     }
 
     /// How often it was asked.
@@ -122,6 +128,11 @@ fn answer(mut stream: TcpStream, told: &Told) {
         let under_way = told.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         told.most.fetch_max(under_way, Ordering::SeqCst);
         std::thread::sleep(ANSWER_TIME);
+        if told.hangs.load(Ordering::SeqCst) {
+            // The server gives up and closes.
+            let _ = reader.read(&mut [0]);
+            return;
+        }
         told.under_way.fetch_sub(1, Ordering::SeqCst);
         let mut grant = serde_json::json!({ "right": "write", "subject": "ada" });
         if let seconds @ 0.. = told.lasts.load(Ordering::SeqCst) {

@@ -4,10 +4,12 @@
 
 mod client;
 mod client_ids;
+mod doctor;
 mod hook;
 mod one_node;
 mod presence;
 mod questions;
 mod readers;
 mod server;
+mod tokens;
 mod two_nodes;

@@ -56,7 +56,7 @@ fn a_hundred_documents_renew_at_once_over_one_socket() {
     let mut client = Client::hocuspocus(server.address, "d0");
     let each = |client: &mut Client, token: &str| {
         for number in 0..DOCUMENTS {
-            client.turn_to(&format!("d{number}"));
+            client.address(&format!("d{number}"));
             client.show(token);
         }
     };

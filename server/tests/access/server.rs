@@ -93,7 +93,23 @@ impl Server {
         Self::bound_in(std::mem::replace(&mut self.folder, other))
     }
 
-    fn start(arguments: &[&str], change: impl FnOnce(&mut Command)) -> Self {
+    /// Whose application has a second for an answer.
+    pub(crate) fn with_impatient_hook(url: &str) -> Self {
+        let arguments = [
+            "--auth-hook-url",
+            url,
+            "--auth-hook-cache-ms",
+            "1h",
+            "--auth-hook-timeout-ms",
+            "1s",
+        ];
+        Self::start(&arguments, |command| {
+            command.env("DRIFTLESS_AUTH_HOOK_SECRET", SECRET);
+        })
+    }
+
+    /// As these arguments say.
+    pub(crate) fn start(arguments: &[&str], change: impl FnOnce(&mut Command)) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), arguments, change)
     }
 

@@ -10,3 +10,5 @@ mod nodes;
 mod owners;
 mod peer;
 mod presence;
+#[cfg(feature = "fault-injection")]
+mod receipts;

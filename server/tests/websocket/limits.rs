@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use driftless::adapters::{AdapterOptions, Limits};
 
+use crate::binary::Binary;
 use crate::peer::{
     BINARY, CLOSE, PING, PONG, Peer, ServerFrame, masked, start, until, upgrade_request,
 };
@@ -166,4 +167,66 @@ async fn a_flood_of_joins_is_refused_in_words_that_clients_come_back_after() {
     assert!(too_many.count() >= 2, "{words:?}");
     let (mut elsewhere, _) = connect(server.address(), "10.0.0.3:1", "/ws/a").await;
     assert_eq!(is_refused(&mut elsewhere).await, None);
+}
+
+#[tokio::test]
+async fn calls_of_the_y_sweet_door_count_as_joins() {
+    let binary = Binary::start(&[
+        "--proxy-protocol-from=127.0.0.1",
+        "--joins-per-second-max=1",
+    ]);
+    let call = async |from: &str, head: &str| {
+        let mut peer = Peer::connect(binary.address).await;
+        peer.send(&told(from)).await;
+        let request = format!(
+            "{head} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        peer.send(request.as_bytes()).await;
+        String::from_utf8_lossy(&peer.rest().await).to_lowercase()
+    };
+    let calls = [
+        ("POST /doc/new", "10.0.0.1:1"),
+        ("POST /doc/plan/auth", "10.0.0.2:1"),
+        ("GET /d/plan/as-update", "10.0.0.3:1"),
+        ("GET /doc/plan/as-update", "10.0.0.4:1"),
+        ("POST /d/plan/update", "10.0.0.5:1"),
+    ];
+    let mut refused = 0;
+    for (head, from) in calls {
+        let mut answers = Vec::new();
+        for _ in 0..15 {
+            answers.push(call(from, head).await);
+        }
+        let late: Vec<_> = answers
+            .iter()
+            .filter(|answer| answer.starts_with("http/1.1 429 "))
+            .collect();
+        assert!((2..=5).contains(&late.len()), "{head}: {answers:?}");
+        assert!(!answers[0].starts_with("http/1.1 429 "));
+        let one = late[0];
+        assert!(one.contains("\nretry-after: 5"), "{one}");
+        assert!(one.contains("joins_per_second_max"), "{one}");
+        refused += late.len();
+    }
+    // One rate for an address, whichever door it comes through.
+    let (mut flooder, _) = connect(binary.address, "10.0.0.1:2", "/ws/plan").await;
+    let code = is_refused(&mut flooder).await;
+    assert!(code.is_none_or(|code| code == 4529), "{code:?}");
+    refused += usize::from(code.is_some());
+    assert!(
+        call("10.0.0.9:1", "GET /d/plan/as-update")
+            .await
+            .starts_with("http/1.1 200 ")
+    );
+    // What touches no document is free.
+    for head in ["POST /check_store", "GET /check_store", "GET /ready"] {
+        for _ in 0..15 {
+            let answer = call("10.0.0.10:1", head).await;
+            assert!(answer.starts_with("http/1.1 200 "), "{head}: {answer}");
+            assert!(answer.ends_with("{\"ok\":true}"), "{head}: {answer}");
+        }
+    }
+    let metrics = call("10.0.0.10:1", "GET /metrics").await;
+    let counted = format!("driftless_refused_total{{reason=\"joins_per_second\"}} {refused}\n");
+    assert!(metrics.contains(&counted), "{counted} is not in {metrics}");
 }

@@ -55,9 +55,13 @@ fn an_adopted_session_is_asked_and_sent_the_whole_state() {
     };
     let mut effects = Vec::new();
     for session in [1, 2] {
-        bench
-            .replica
-            .adopt(SessionId(session), PROBING, None, 0, &mut effects);
+        bench.replica.adopt(
+            SessionId(session),
+            PROBING,
+            None,
+            &Arrears::default(),
+            &mut effects,
+        );
     }
     assert!(asks(&effects, 1) && wants_drained(&effects, 1));
     // What only clients still have comes back with their answers.
@@ -82,9 +86,13 @@ fn an_adopted_session_is_not_acknowledged_before_it_answered() {
         replica: Replica::load(options(), &stored).unwrap(),
         now_ms: 0,
     };
-    bench
-        .replica
-        .adopt(SessionId(1), PROBING, None, 0, &mut Vec::new());
+    bench.replica.adopt(
+        SessionId(1),
+        PROBING,
+        None,
+        &Arrears::default(),
+        &mut Vec::new(),
+    );
     // The former replica took this with it; a delete of older text does not tell.
     writer.type_text("lost");
     let deleted = writer.delete(0, 1);

@@ -255,9 +255,13 @@ fn an_adopted_session_shows_who_it_is() {
     let mut bench = Bench::new(showing());
     let mut effects = Vec::new();
     let ada = Some("ada".into());
-    bench
-        .replica
-        .adopt(SessionId(1), PROBING, ada, 0, &mut effects);
+    bench.replica.adopt(
+        SessionId(1),
+        PROBING,
+        ada,
+        &Arrears::default(),
+        &mut effects,
+    );
     bench.enter(2, BEN);
     assert_eq!(bench.say(1, &[(11, 5, SAID)], 2), told(11, 5, OF_ADA));
 }

@@ -23,8 +23,8 @@ use yrs::updates::encoder::Encode;
 use yrs::{ClientID, Doc, GetString, OffsetKind, Options, ReadTxn, Text, Transact, Update};
 
 use super::{
-    Access, Acks, Claim, ClientIds, CloseReason, Effect, Identity, Input, Missed, Relay, Replica,
-    ReplicaOptions, Rights, SessionId, StoredDocument,
+    Access, Acks, Arrears, Claim, ClientIds, CloseReason, Effect, Identity, Input, Missed, Relay,
+    Replica, ReplicaOptions, Rights, SessionId, StoredDocument,
 };
 use crate::wire::{Message, Outbound};
 

@@ -325,9 +325,13 @@ fn a_session_that_is_taken_over_is_who_it_was() {
     let mut effects = Vec::new();
     let access = probing(Rights::Write);
     let mallory = identity("mallory");
-    bench
-        .replica
-        .adopt(SessionId(2), access, mallory, 0, &mut effects);
+    bench.replica.adopt(
+        SessionId(2),
+        access,
+        mallory,
+        &Arrears::default(),
+        &mut effects,
+    );
     let mut forged = peer(7);
     forged.type_text("a");
     let effects = bench.turn([update(2, &forged.type_text("b"))]);

@@ -195,6 +195,7 @@ impl Ready {
         let is_counted =
             slot.acks == Acks::Receipts && matches!(message, Outbound::SyncStep1 { .. });
         let pushed = if is_counted {
+            slot.note_asked();
             slot.line.outbox.push_answer(frame)
         } else {
             slot.line.outbox.push(frame)

@@ -19,6 +19,9 @@ pub(super) const TOO_MANY_JOINS: &str = "too-many-joins";
 pub(super) const DOCUMENT_FULL: &str = "document-full";
 pub(super) const TOO_MANY_SESSIONS: &str = "too-many-sessions";
 
+/// Whether the peer may use the document could not be found out; it may try again.
+pub(super) const UNAVAILABLE: &str = "authorization-unavailable";
+
 /// The close code for a refusal, where the dialect has one of its own.
 pub(super) fn close_code(refusal: &Refusal) -> u16 {
     let code = refusal.close_code;
@@ -40,7 +43,7 @@ pub(super) fn denied(denial: Denial) -> &'static str {
         Denial::Expired => "token-expired",
         Denial::NotYetValid => "token-not-yet-valid",
         Denial::TokenTooLarge => "token-too-large",
-        Denial::Unavailable(_) => "authorization-unavailable",
+        Denial::Unavailable(_) => UNAVAILABLE,
         _ => "permission-denied",
     }
 }

@@ -228,10 +228,12 @@ impl Hocuspocus {
     pub(super) fn watch(&mut self, now_ms: u64) {
         if now_ms >= self.proves_by_ms {
             metrics::refused("unauthenticated_timeout");
-            self.refusal.get_or_insert(Refusal {
-                text: "no document was opened in time; send a token first".into(),
-                ..CloseReason::TimedOut.into()
-            });
+            let is_asking = self.channels.values().any(|channel| channel.is_asking);
+            let text = match is_asking {
+                true => "whether you may open the document was not found out in time; try again",
+                false => "no document was opened in time; send a token first",
+            };
+            self.close(CloseReason::TimedOut, text);
         }
         let (mut late, mut asking) = (Vec::new(), Vec::new());
         for (line, channel) in &mut self.channels {
@@ -251,16 +253,26 @@ impl Hocuspocus {
                 Stage::Waiting(_) => {}
             }
         }
-        for line in late {
-            self.channels.entry(line).and_modify(Channel::void);
-            metrics::auth_decided(Denial::TokenMissing.label(), Self::NAME);
-            self.deny(line, Denial::TokenMissing);
-        }
-        for line in asking {
-            self.ask_next(line);
-        }
+        late.into_iter().for_each(|line| self.give_up(line));
+        asking.into_iter().for_each(|line| self.ask_next(line));
         let deadlines = self.channels.values().map(Channel::deadline_ms);
         self.deadline_ms = deadlines.min().unwrap_or(u64::MAX).min(self.proves_by_ms);
+    }
+
+    /// Refuses a channel that was not opened in time.
+    fn give_up(&mut self, line: LineId) {
+        let Some(channel) = self.channels.get_mut(&line) else {
+            return;
+        };
+        // An answer that comes now is void.
+        channel.asked += 1;
+        if std::mem::take(&mut channel.is_asking) {
+            // A token was shown: that nobody could judge it in time is not the peer's fault.
+            metrics::refused("unauthenticated_timeout");
+            return self.refuse_line(line, codes::UNAVAILABLE);
+        }
+        metrics::auth_decided(Denial::TokenMissing.label(), Self::NAME);
+        self.deny(line, Denial::TokenMissing);
     }
 
     /// A document has ended a session.

@@ -53,6 +53,9 @@ enum CallError {
     /// The caller may not.
     #[error("{0}")]
     Denied(Denial),
+    /// Too many calls came from the caller's address; a call costs what joining a document does.
+    #[error("{}", .0.text)]
+    TooMany(Refusal),
     /// The document or the store refused.
     #[error(transparent)]
     Failed(#[from] OperationError),
@@ -86,6 +89,7 @@ impl ResponseError for CallError {
             Self::Body(BodyError::NoRoom(no_room)) | Self::NoRoom(no_room) => no_room.status(),
             Self::Page(_) => StatusCode::FORBIDDEN,
             Self::NoKey => StatusCode::NOT_IMPLEMENTED,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Denied(denial) => StatusCode::from_u16(Refusal::from(*denial).http_status)
                 .unwrap_or(StatusCode::FORBIDDEN),
             Self::Failed(OperationError::NotFound | OperationError::NoRestriction) => {
@@ -275,7 +279,8 @@ async fn write(
 }
 
 impl Calls {
-    /// Lets a call go on only with this right; who is open to all asks for nothing.
+    /// Lets a call go on only with this right; who is open to all asks for nothing. It counts as a join,
+    /// since it asks and loads as one does.
     async fn require(
         &self,
         call: &HttpRequest,
@@ -283,10 +288,18 @@ impl Calls {
         wanted: Right,
     ) -> Result<Grant, CallError> {
         self.edge.own_pages().admit_call(call.head())?;
+        let address = address(call.peer_addr());
+        if !self.edge.may_join(address) {
+            return Err(CallError::TooMany(Refusal::too_many_joins()));
+        }
+        let token = credentials::token(call.head()).map_err(|denial| {
+            metrics::auth_decided(denial.label(), NAME);
+            CallError::Denied(denial)
+        })?;
         let question = Question {
             document: document.clone(),
-            token: credentials::token(call.head()).map_err(CallError::Denied)?,
-            address: address(call.peer_addr()),
+            token,
+            address,
             door: NAME,
         };
         let grant = self
@@ -297,7 +310,10 @@ impl Calls {
             .map_err(CallError::Denied)?;
         let is_granted = self.edge.authority.is_open() || grant.right.allows(wanted);
         match is_granted {
-            false => Err(CallError::Denied(Denial::NoRight)),
+            false => {
+                metrics::auth_decided(Denial::NoRight.label(), NAME);
+                Err(CallError::Denied(Denial::NoRight))
+            }
             true if !self.edge.right_max(document, &grant).allows(wanted) => {
                 metrics::auth_decided(Denial::Withdrawn.label(), NAME);
                 Err(CallError::Denied(Denial::Withdrawn))
