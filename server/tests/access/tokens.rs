@@ -78,19 +78,8 @@ fn until_counted(server: &Server, line: &str) {
     }
 }
 
-#[test]
-fn a_token_that_is_worth_nothing_gets_its_code_and_is_counted_at_each_door() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("keys.pem");
-    let rsa = pem("RS256", "pem");
-    std::fs::write(&file, format!("{rsa}\n{}", pem("EdDSA", "pem"))).unwrap();
-    let named = [
-        "--auth-audience",
-        "driftless",
-        "--auth-issuer",
-        "https://issuer.example",
-    ];
-    let server = with_keys(&file, &named);
+/// Tokens that open nothing, each with its outcome and its close code.
+fn worthless(rsa: &str) -> Vec<(&'static str, u16, String)> {
     let good = claims(json!({}));
     let mut broken = signed(&good);
     // The last character holds bits that do not count.
@@ -102,7 +91,7 @@ fn a_token_that_is_worth_nothing_gets_its_code_and_is_counted_at_each_door() {
     };
     broken.replace_range(at..=at, other);
     let elsewhere = json!({ "driftless.docs": { "elsewhere": "write" } });
-    let table = [
+    vec![
         ("expired", 4401, signed(&claims(json!({ "exp": LONG_AGO })))),
         (
             "not_yet_valid",
@@ -129,8 +118,23 @@ fn a_token_that_is_worth_nothing_gets_its_code_and_is_counted_at_each_door() {
         ("token_too_large", 4401, "x".repeat(20 << 10)),
         ("no_right", 4403, signed(&claims(elsewhere))),
         ("token_missing", 4401, String::new()),
+    ]
+}
+
+#[test]
+fn a_token_that_is_worth_nothing_gets_its_code_and_is_counted_at_each_door() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.pem");
+    let rsa = pem("RS256", "pem");
+    std::fs::write(&file, format!("{rsa}\n{}", pem("EdDSA", "pem"))).unwrap();
+    let named = [
+        "--auth-audience",
+        "driftless",
+        "--auth-issuer",
+        "https://issuer.example",
     ];
-    for (outcome, code, token) in &table {
+    let server = with_keys(&file, &named);
+    for (outcome, code, token) in &worthless(&rsa) {
         for (door, path) in [("y-websocket", "/ws/plan"), ("y-sweet", "/d/plan/ws/plan")] {
             let mut client = Client::connect(server.address, &format!("{path}?token={token}"));
             assert_eq!(client.until_closed(), *code, "{outcome} at {door}");
@@ -151,8 +155,11 @@ fn a_token_that_is_worth_nothing_gets_its_code_and_is_counted_at_each_door() {
             &format!("driftless_auth_decisions_total{{outcome=\"{outcome}\",door=\"y-sweet\"}} 2"),
         );
     }
-    // Not where it is looked for: none was shown.
-    let good = signed(&good);
+    counts_only_where_it_is_looked_for(&server, &signed(&claims(json!({}))));
+}
+
+fn counts_only_where_it_is_looked_for(server: &Server, good: &str) {
+    // Elsewhere none was shown.
     for path in [
         format!("/ws/plan?Token={good}"),
         format!("/ws/plan?access_token={good}"),
