@@ -75,17 +75,18 @@ fn who_reads_on_after_the_end_may_do_so_when_checked() {
     application.lasts(2);
     let server = Server::with_hook_and(&application.url, &["--on-expiry", "read"]);
     let mut plain = joined(&server, "plan", "anything");
+    plain.write(&letter(9, 'k'));
     let mut provider = opened(&server, "plan", "something");
     plain.until_told("no longer change it");
     provider.until_told("readonly");
     application.lasts(0);
-    let before = application.asked();
+    let (before, before_its_end) = (application.asked(), server.text("plan").trim().to_owned());
     server.run(&["session", "check", "--document", "plan"]);
     application.until_asked(before + 2);
     plain.write(&letter(1, 'a'));
     provider.write(&letter(2, 'b'));
     assert_eq!(server.run(&["session", "list"])["total"], 2);
-    assert_eq!(server.text("plan").trim(), "");
+    assert_eq!(server.text("plan").trim(), before_its_end);
 }
 
 #[test]
