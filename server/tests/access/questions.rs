@@ -1,8 +1,8 @@
 //! When an application is asked about peers, how often, and what its silence does to those who are there.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::client::{Client, letter};
+use crate::client::{Client, PATIENCE, letter};
 use crate::hook::Application;
 use crate::one_node::{joined, opened};
 use crate::server::Server;
@@ -83,10 +83,25 @@ fn who_reads_on_after_the_end_may_do_so_when_checked() {
     let (before, before_its_end) = (application.asked(), server.text("plan").trim().to_owned());
     server.run(&["session", "check", "--document", "plan"]);
     application.until_asked(before + 2);
+    let begun = Instant::now();
+    while judged_as_expired(&server) < 2 {
+        assert!(begun.elapsed() < PATIENCE, "never judged");
+    }
     plain.write(&letter(1, 'a'));
     provider.write(&letter(2, 'b'));
     assert_eq!(server.run(&["session", "list"])["total"], 2);
     assert_eq!(server.text("plan").trim(), before_its_end);
+}
+
+/// At how many doors one session was.
+fn judged_as_expired(server: &Server) -> usize {
+    let metrics = server.get("/metrics");
+    let decisions = metrics
+        .lines()
+        .filter(|line| line.starts_with("driftless_auth_decisions_total"));
+    decisions
+        .filter(|line| line.contains("\"expired\"") && line.ends_with(" 1"))
+        .count()
 }
 
 #[test]
