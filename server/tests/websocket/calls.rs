@@ -100,7 +100,7 @@ async fn a_body_has_its_time_and_its_size() {
     assert!(told.contains("frame_timeout_ms"), "{told}");
     let update = text(40_000);
     let head = post("/d/a/update", update.len(), "");
-    let mut slow: Vec<&[u8]> = vec![&head];
+    let mut slow = vec![head.as_slice()];
     // Longer than the time for the first byte.
     slow.extend(update.chunks(2_500));
     assert_status("200", &answer(server, &slow).await);
