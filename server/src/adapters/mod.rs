@@ -357,7 +357,7 @@ fn http_service<I: Movable>(
 > + use<I> {
     let doors = doors::<I>(edge);
     let signs = DoorSigns(doors.iter().filter_map(|door| door.sign).collect());
-    let calls = calls(edge, behind);
+    let calls = calls::<I>(edge, behind);
     let head_timeout = Duration::from_millis(edge.options.handshake_timeout_ms);
     let next_within = KEEP_ALIVE_TIMEOUT + head_timeout;
     let room = edge.room.clone();
@@ -398,9 +398,10 @@ fn http_service<I: Movable>(
 }
 
 /// What calls over HTTP work with.
-fn calls(edge: &Arc<Edge>, behind: &Behind) -> Option<Calls> {
+fn calls<I: Movable>(edge: &Arc<Edge>, behind: &Behind) -> Option<Calls> {
     Some(Calls {
         edge: edge.clone(),
+        is_encrypted: !I::IS_PLAIN,
         signer: behind.signer.clone(),
         operations: behind.operations.clone()?,
     })

@@ -37,6 +37,8 @@ const EMPTY_STATE: &[u8] = &[0, 0];
 #[derive(Clone)]
 pub(in crate::adapters) struct Calls {
     pub(in crate::adapters) edge: Arc<Edge>,
+    /// This server speaks TLS itself.
+    pub(in crate::adapters) is_encrypted: bool,
     pub(in crate::adapters) signer: Option<Signer>,
     pub(in crate::adapters) operations: Arc<dyn DocumentOperations>,
 }
@@ -214,7 +216,12 @@ async fn hand_out(
     calls.require(&call, &name, Right::Admin).await?;
     let asked: TokenRequest = calls.asked(&call, body).await?;
     let connection = call.connection_info();
-    let (scheme, host) = (connection.scheme(), connection.host());
+    let host = connection.host();
+    let scheme = match calls.is_encrypted {
+        true => "https",
+        // What a proxy in front says that it was asked by.
+        false => connection.scheme(),
+    };
     let websocket = if scheme == "https" { "wss" } else { "ws" };
     let token = match calls.edge.authority.is_open() {
         true => None,

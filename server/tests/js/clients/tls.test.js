@@ -3,7 +3,12 @@ import assert from 'node:assert/strict'
 import path from 'node:path'
 import { test } from 'node:test'
 import { CLIENTS, converged, join } from '../helpers/clients.js'
+import { HOCUSPOCUS } from '../helpers/hocuspocus.js'
 import { sharedServer } from '../helpers/server.js'
+import { YSWEET, manager } from '../helpers/ysweet.js'
+
+/** The clients of all dialects. */
+const ALL = [...CLIENTS, ...HOCUSPOCUS, YSWEET]
 
 /** Holds a certificate of 127.0.0.1, which this process trusts (NODE_EXTRA_CA_CERTS), and its key. */
 const folder = process.env.TEST_CERTIFICATE_FOLDER
@@ -16,7 +21,7 @@ const server = sharedServer([
 
 const LARGE = 'every letter counts '.repeat(150_000)
 
-for (const [index, client] of CLIENTS.entries()) {
+for (const [index, client] of ALL.entries()) {
   test(`${client.name} syncs large states both ways over TLS`, async t => {
     const document = `tls-${index}`
     const first = await join(t, client, server, document)
@@ -31,10 +36,21 @@ for (const [index, client] of CLIENTS.entries()) {
 
 test('all clients edit one document over TLS, through cuts', async t => {
   const peers = []
-  for (const client of CLIENTS) peers.push(await join(t, client, server, 'all'))
+  for (const client of ALL) peers.push(await join(t, client, server, 'all'))
   for (let round = 0; round < 20; round++) {
     peers.forEach(peer => peer.insert(0, String(round)))
     if (round % 5 === 0) peers[round % peers.length].cut()
   }
   await converged(...peers)
+})
+
+test('a y-sweet backend speaks over TLS and is told addresses that do, too', async t => {
+  const backend = manager(server)
+  const told = await backend.getOrCreateDocAndToken('told')
+  assert.match(told.url, /^wss:/)
+  assert.match(told.baseUrl, /^https:/)
+  const peer = await join(t, YSWEET, server, 'told')
+  peer.insert(0, 'hello')
+  await peer.saved()
+  assert.ok((await backend.getDocAsUpdate('told')).length > 2)
 })

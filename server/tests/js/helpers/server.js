@@ -22,10 +22,12 @@ if (!binary) {
  *
  * @param {{ url: string }} server
  * @param {string} path such as `/hocuspocus`
- * @param {string} [scheme] `ws:` or `http:`
+ * @param {string} [scheme] `ws:` or `http:`, which become `wss:` and `https:` where the server speaks TLS
  */
 export function door (server, path, scheme = 'ws:') {
-  return `${scheme}//${new URL(server.url).host}${path}`
+  const { host, protocol } = new URL(server.url)
+  const named = protocol === 'wss:' ? scheme.replace(':', 's:') : scheme
+  return `${named}//${host}${path}`
 }
 
 /** Settings of the surroundings would change what is tested, and unknown ones are refused. */

@@ -10,8 +10,9 @@ import { until } from './wait.js'
 
 /** What an app's backend uses to speak with the server; `token` is its own. */
 export function manager (server, token) {
-  const place = new URL(door(server, '/', 'http:')).host
-  return new DocumentManager(`ys://${token === undefined ? '' : `${encodeURIComponent(token)}@`}${place}`)
+  const { host: place, protocol } = new URL(door(server, '/', 'http:'))
+  const scheme = protocol === 'https:' ? 'yss' : 'ys'
+  return new DocumentManager(`${scheme}://${token === undefined ? '' : `${encodeURIComponent(token)}@`}${place}`)
 }
 
 /** A provider that asks for its client token by a function, or at the URL `options.authEndpoint`. */
