@@ -182,6 +182,7 @@ mod tests {
             () = listen => {}
         }
         place.began();
+        peer.write_all(b"more").await.unwrap();
         assert_eq!(stream.read(&mut part).await.unwrap(), 1);
     }
 
