@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::socket::{Over, Socket};
+use super::sockets::{Counts, Sockets};
 use crate::client::messages::{EMPTY_VECTOR, push_presence, push_step1};
 use crate::client::target::Target;
 
@@ -16,64 +17,31 @@ const JOIN_PATIENCE: Duration = Duration::from_millis(200);
 /// The length that the head of a dripping message promises.
 const DRIPPING_BYTES: u64 = 1 << 20;
 
-/// What became of one flood.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Counts {
-    /// Sockets let in, joins tried or moves sent.
-    pub(super) done: u64,
-    pub(super) refused: u64,
-    pub(super) ended: u64,
-}
-
-/// Opens sockets up to `wanted`, a fiftieth of them at a step, and opens again what was ended.
-fn top_up(
-    sockets: &mut Vec<Socket>,
-    wanted: usize,
-    counts: &mut Counts,
-    mut open: impl FnMut(u64) -> Result<Socket, Over>,
-) {
-    for _ in 0..(wanted / STEPS_PER_SECOND).max(1) {
-        if sockets.len() >= wanted {
-            return;
-        }
-        match open(counts.done) {
-            Ok(socket) => {
-                sockets.push(socket);
-                counts.done += 1;
-            }
-            // Whoever is refused comes back at the next step.
-            Err(Over) => return counts.refused += 1,
-        }
-    }
-}
-
 /// Sockets that are upgraded and say nothing.
 pub(super) fn keep_silent(strangers: &Target, wanted: usize, until: Instant) -> Counts {
-    let (mut counts, mut scratch) = (Counts::default(), [0; 4096]);
+    let mut scratch = [0; 4096];
     let request = strangers.opening("silent").request;
-    let mut sockets = Vec::new();
+    let mut sockets = Sockets::new(wanted);
     while Instant::now() < until {
-        top_up(&mut sockets, wanted, &mut counts, |_| {
+        sockets.top_up(STEPS_PER_SECOND, |_| {
             Socket::upgrade(strangers.address, &request)
         });
-        retain_live(&mut sockets, &mut counts, |socket| {
-            socket.discard(&mut scratch).map(|_| ())
-        });
+        sockets.retain_live(|_, socket| socket.discard(&mut scratch).map(|_| ()));
         thread::sleep(STEP);
     }
-    counts
+    sockets.counts
 }
 
-/// Sockets that send one byte a second, in requests and in messages.
+/// Sockets that send one byte a second: those of an even index in requests, the others in messages.
 pub(super) fn drip(strangers: &Target, wanted: usize, until: Instant) -> Counts {
-    let (mut counts, mut scratch) = (Counts::default(), [0; 4096]);
+    let mut scratch = [0; 4096];
     let request = strangers.opening("dripping").request;
     let message = [&[0x82, 0xff][..], &DRIPPING_BYTES.to_be_bytes(), &[0; 4]].concat();
-    let mut sockets = Vec::new();
+    let mut sockets = Sockets::new(wanted);
     let mut step = 0;
     while Instant::now() < until {
-        top_up(&mut sockets, wanted, &mut counts, |number| {
-            if number % 2 == 0 {
+        sockets.top_up(STEPS_PER_SECOND, |index| {
+            if index % 2 == 0 {
                 return Socket::open(strangers.address, b"GET /hocuspocus HTTP/1.1\r\nX: ");
             }
             let mut socket = Socket::upgrade(strangers.address, &request)?;
@@ -82,14 +50,14 @@ pub(super) fn drip(strangers: &Target, wanted: usize, until: Instant) -> Counts 
         });
         step += 1;
         if step % STEPS_PER_SECOND == 0 {
-            retain_live(&mut sockets, &mut counts, |socket| {
+            sockets.retain_live(|_, socket| {
                 socket.push(b"x")?;
                 socket.discard(&mut scratch).map(|_| ())
             });
         }
         thread::sleep(STEP);
     }
-    counts
+    sockets.counts
 }
 
 /// Joins of documents that do not exist, each left once the server has said something.
@@ -148,7 +116,8 @@ fn introduction(strangers: &Target, number: u64) -> Vec<u8> {
         .unwrap_or_default()
 }
 
-/// Clients that move their cursors, in turns, so many times a second together.
+/// Clients that move their cursors, in turns, so many times a second together. What is done are moves
+/// that were written to their sockets whole: a server that reads slowly is not sent them all.
 pub(super) fn move_cursors(
     target: &Target,
     rooms: &[String],
@@ -156,60 +125,49 @@ pub(super) fn move_cursors(
     per_second: usize,
     until: Instant,
 ) -> Counts {
-    let (mut counts, mut scratch) = (Counts::default(), vec![0; 1 << 16]);
+    let mut scratch = vec![0; 1 << 16];
     // Far from the ids of writers.
-    let id_of = |number: u64| first_id + (1 << 20) + number;
-    let mut sockets = Vec::new();
+    let id_of = |index: usize| first_id + (1 << 20) + index as u64;
+    let mut sockets = Sockets::new(rooms.len());
     let begun = Instant::now();
-    let mut rooms_open = Counts::default();
+    let (mut offered, mut written) = (0, 0);
     while Instant::now() < until && per_second > 0 {
-        top_up(&mut sockets, rooms.len(), &mut rooms_open, |number| {
-            let room = &rooms[number as usize % rooms.len()];
-            let mut socket = Socket::upgrade(target.address, &target.opening(room).request)?;
+        sockets.top_up(STEPS_PER_SECOND, |index| {
+            let opening = target.opening(&rooms[index]);
+            let mut socket = Socket::upgrade(target.address, &opening.request)?;
             socket.push(&step_1())?;
             Ok(socket)
         });
         let due = (begun.elapsed().as_secs_f64() * per_second as f64) as u64;
-        let (first, clock) = (counts.done, counts.done + 1);
-        let share = (due - first) / sockets.len().max(1) as u64;
-        let mut number = 0;
-        retain_live(&mut sockets, &mut rooms_open, |socket| {
-            number += 1;
-            let mut frames = Vec::new();
+        let clock = offered + 1;
+        let share = (due - offered) / sockets.open().max(1);
+        sockets.retain_live(|index, socket| {
             for more in 0..share {
                 let state = format!(r#"{{"cursor":{{"anchor":{more},"head":{clock}}}}}"#);
+                let mut message = Vec::new();
                 push_presence(
-                    &mut frames,
-                    &[(id_of(number), clock + more, state.as_bytes())],
+                    &mut message,
+                    &[(id_of(index), clock + more, state.as_bytes())],
                 );
+                socket.offer(&message);
             }
-            counts.done += share;
-            socket.push(&frames)?;
+            offered += share;
+            written += socket.flush()?;
             socket.discard(&mut scratch).map(|_| ())
         });
         thread::sleep(STEP);
     }
     Counts {
-        done: counts.done,
-        ..rooms_open
+        done: written,
+        ..sockets.counts
     }
-}
-
-/// Keeps the sockets for which `act` goes well, and counts the others.
-fn retain_live(
-    sockets: &mut Vec<Socket>,
-    counts: &mut Counts,
-    mut act: impl FnMut(&mut Socket) -> Result<(), Over>,
-) {
-    let before = sockets.len();
-    sockets.retain_mut(|socket| act(socket).is_ok());
-    counts.ended += (before - sockets.len()) as u64;
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::sync::mpsc;
 
     use super::*;
     use crate::cli::Dialect;
@@ -251,6 +209,70 @@ mod tests {
     fn what_the_server_ends_is_opened_again() {
         let counts = keep_silent(&serve(usize::MAX, false), 1, soon());
         assert!(counts.done > 1 && counts.ended > 0, "{counts:?}");
+    }
+
+    /// Upgrades one socket, reads nothing while it is open and then all: whole messages, after the
+    /// first one.
+    fn read_late(listener: &TcpListener, may_read: &mpsc::Receiver<()>) -> u64 {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]);
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
+        stream.write_all(answer).unwrap();
+        let _ = may_read.recv();
+        let mut sent = Vec::new();
+        let _ = stream.read_to_end(&mut sent);
+        let (mut rest, mut messages) = (&sent[..], 0);
+        // Short messages: two bytes of head, four of a mask, and the length is in the second one.
+        while rest.len() > 1 && rest.len() >= 6 + usize::from(rest[1] & 0x7f) {
+            rest = &rest[6 + usize::from(rest[1] & 0x7f)..];
+            messages += 1;
+        }
+        messages - 1
+    }
+
+    #[test]
+    fn only_moves_that_were_written_are_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}/hocuspocus", listener.local_addr().unwrap());
+        let target = Target::parse(&url, Dialect::YWebsocket).unwrap();
+        let (over, may_read) = mpsc::channel();
+        let server = thread::spawn(move || read_late(&listener, &may_read));
+        // Far more than the buffers of two sockets hold.
+        let counts = move_cursors(&target, &["room".to_owned()], 1, 2_000_000, soon());
+        over.send(()).unwrap();
+        assert_eq!(counts.done, server.join().unwrap());
+    }
+
+    #[test]
+    fn half_of_those_that_drip_send_a_request_whatever_is_ended() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}/hocuspocus", listener.local_addr().unwrap());
+        let (over, is_over) = mpsc::channel::<()>();
+        let server = thread::spawn(move || {
+            let (mut requests, mut kept) = (0, Vec::new());
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                if is_over.try_recv().is_ok() {
+                    return requests;
+                }
+                let mut head = [0; 4096];
+                let length = stream.read(&mut head).unwrap();
+                // Whole requests are answered and ended; those that drip stay.
+                if head[..length].ends_with(b"\r\n\r\n") {
+                    let answer = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
+                    let _ = stream.write_all(answer);
+                } else {
+                    requests += 1;
+                    kept.push(stream);
+                }
+            }
+            requests
+        });
+        let target = Target::parse(&url, Dialect::Hocuspocus).unwrap();
+        let counts = drip(&target, 4, Instant::now() + Duration::from_millis(2_500));
+        over.send(()).unwrap();
+        Socket::open(target.address, b"").unwrap();
+        assert_eq!(server.join().unwrap(), 2);
+        assert!(counts.ended >= 2, "{counts:?}");
     }
 
     #[test]

@@ -11,8 +11,10 @@ use crate::report::Report;
 
 mod floods;
 mod socket;
+mod sockets;
 
-use floods::{Counts, drip, join, keep_silent, move_cursors};
+use floods::{drip, join, keep_silent, move_cursors};
+use sockets::Counts;
 
 /// Runs the scenario.
 pub(crate) fn run(common: &Common, settings: &Flood) -> Result<Report, RunError> {
@@ -60,7 +62,7 @@ pub(crate) fn run(common: &Common, settings: &Flood) -> Result<Report, RunError>
             joins,
         ),
         (
-            "moves of cursors",
+            "moves of cursors written out",
             ["moves_done", "moves_refused", "moves_ended"],
             moves,
         ),

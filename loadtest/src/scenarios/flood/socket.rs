@@ -1,5 +1,6 @@
 //! A socket that owes nobody good behaviour: connect, write what can be written, throw away what comes.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -20,6 +21,9 @@ pub(super) struct Over;
 pub(super) struct Socket {
     stream: TcpStream,
     unsent: Vec<u8>,
+    /// Bytes that were written, and behind how many of them each message ends that was offered.
+    written: u64,
+    ends: VecDeque<u64>,
 }
 
 impl Socket {
@@ -29,8 +33,12 @@ impl Socket {
         stream.set_nonblocking(true).map_err(|_| Over)?;
         // Small writes are what this is about.
         stream.set_nodelay(true).map_err(|_| Over)?;
-        let unsent = Vec::new();
-        let mut socket = Self { stream, unsent };
+        let mut socket = Self {
+            stream,
+            unsent: Vec::new(),
+            written: 0,
+            ends: VecDeque::new(),
+        };
         socket.push(bytes)?;
         Ok(socket)
     }
@@ -64,14 +72,30 @@ impl Socket {
         if self.unsent.len() < UNSENT_BYTES_MAX {
             self.unsent.extend_from_slice(bytes);
         }
+        self.flush().map(|_| ())
+    }
+
+    /// Lets a message wait that [`flush`](Self::flush) counts; drops it when too much waits already.
+    pub(super) fn offer(&mut self, message: &[u8]) {
+        if self.unsent.len() < UNSENT_BYTES_MAX {
+            self.unsent.extend_from_slice(message);
+            self.ends.push_back(self.written + self.unsent.len() as u64);
+        }
+    }
+
+    /// Writes what can be written. How many of the messages that were offered are out by it, whole.
+    pub(super) fn flush(&mut self) -> Result<u64, Over> {
         match self.stream.write(&self.unsent) {
             Ok(length) => {
                 self.unsent.drain(..length);
-                Ok(())
+                self.written += length as u64;
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
-            Err(_) => Err(Over),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => return Err(Over),
         }
+        let out = self.ends.partition_point(|&end| end <= self.written);
+        self.ends.drain(..out);
+        Ok(out as u64)
     }
 
     /// Throws away what came; `scratch` is overwritten. How many bytes that were.
