@@ -6,7 +6,8 @@ mod support;
 
 use bytes::Bytes;
 use driftless_proto::admission::{
-    Admitted, Known, Limits, StateVector, admit, chunks, difference, known_of, merge, preview,
+    Admitted, GAP_CLIENTS_MAX, Known, Limits, StateVector, admit, chunks, difference, known_of,
+    merge, merge_unordered, preview,
 };
 use support::edits::view;
 use support::history::{History, Peer, apply, doc, hear, history, state};
@@ -16,6 +17,7 @@ use yrs::{Doc, ReadTxn, Transact};
 const LIMITS: Limits = Limits {
     update_bytes_max: 1 << 24,
     nesting_max: 64,
+    gap_clients_max: GAP_CLIENTS_MAX,
 };
 
 /// A replica behind admission.
@@ -205,6 +207,55 @@ fn merging_is_the_same_as_applying_one_by_one() {
         let again = known_of(&merge(&server.log)).unwrap();
         assert_eq!(again.vector, server.known.vector);
         assert_eq!(again.deleted, server.known.deleted);
+    });
+}
+
+/// All updates of a history in any order, some of them merged, some there twice.
+fn shuffled(random: &mut Random, history: &History) -> Vec<Bytes> {
+    let mut updates: Vec<Bytes> = history.sent.iter().map(|(_, it)| it.clone()).collect();
+    for peer in &history.peers {
+        let picked = peer.sent.iter().filter(|_| random.one_in(3));
+        let picked = picked.map(|update| &update[..]);
+        updates.push(yrs::merge_updates_v1(picked).unwrap().into());
+        if random.one_in(3) {
+            updates.push(state(&peer.doc));
+        }
+    }
+    random.shuffle(&mut updates);
+    updates
+}
+
+#[test]
+fn updates_of_any_order_are_one() {
+    on_histories(1000, 60, |random, history| {
+        let updates = shuffled(random, &history);
+        let mut server = Server::new();
+        let merged = merge_unordered(&updates, LIMITS.nesting_max).unwrap();
+        assert!(!server.take(&merged), "nothing is missing");
+        same(&server.doc, &everyone(&history));
+    });
+}
+
+#[test]
+fn with_some_updates_lost_the_others_are_one() {
+    on_histories(200, 60, |random, history| {
+        let kept = history.sent.iter().filter(|_| !random.one_in(20));
+        let mut updates: Vec<Bytes> = kept.map(|(_, update)| update.clone()).collect();
+        let mut one_by_one = Server::new();
+        let is_partial = loop {
+            let before = one_by_one.log.len();
+            let gaps = updates.iter().filter(|update| one_by_one.take(update));
+            let is_partial = gaps.count() > 0;
+            if one_by_one.log.len() == before {
+                break is_partial;
+            }
+        };
+        random.shuffle(&mut updates);
+        let mut server = Server::new();
+        let merged = merge_unordered(&updates, LIMITS.nesting_max).unwrap();
+        assert_eq!(server.take(&merged), is_partial);
+        same(&server.doc, &one_by_one.doc);
+        assert_eq!(server.known.deleted, one_by_one.known.deleted);
     });
 }
 

@@ -3,17 +3,18 @@
 use bytes::Bytes;
 
 use super::join::JOINABLE_MIN;
+use super::legacy::scan_with_values;
 use super::order::{Run, Walk};
 use super::places::{Mark, Places};
 use super::scan::{Scan, scan};
 use super::structs::{Id, Struct};
 use super::write::{EncodedRun, write};
-use super::{DeleteSet, Known, Refusal, StateVector, deletes, legacy};
+use super::{DeleteSet, Known, Refusal, StateVector, deletes};
 use crate::wire::lib0::Reader;
 use crate::{ClientId, Clock};
 
-/// The most clients that a gap may name; honest gaps name one or a few.
-const GAP_CLIENTS_MAX: usize = 4096;
+/// The most clients that a gap may name which a peer is asked for; honest gaps name one or a few.
+pub const GAP_CLIENTS_MAX: usize = 4096;
 
 /// Bounds for one update.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +23,8 @@ pub struct Limits {
     pub update_bytes_max: usize,
     /// How deep values and JSON may be nested; yrs reads them by recursion.
     pub nesting_max: usize,
+    /// The most clients that a gap may name; [`GAP_CLIENTS_MAX`] where somebody is asked for them.
+    pub gap_clients_max: usize,
 }
 
 /// What became of an update.
@@ -128,6 +131,24 @@ pub fn preview(
     Ok(judged.admission)
 }
 
+/// Where what an update speaks of ends, for each client: its structs and what it deletes, whatever a
+/// replica has of them.
+///
+/// # Errors
+/// What is no update.
+pub fn ends(update: &Bytes, nesting_max: usize) -> Result<StateVector, Refusal> {
+    let parts = scan(update, nesting_max)?;
+    let with_structs = parts.sections.iter();
+    let with_structs = with_structs.filter(|section| section.first_clock < section.end_clock);
+    let mut ends: StateVector = with_structs
+        .map(|section| (section.client, section.end_clock))
+        .collect();
+    deletes::read(&mut Reader::at(update, parts.deletes), |client, range| {
+        ends.raise_to(client, range.end);
+    })?;
+    Ok(ends)
+}
+
 /// Whether new structs of a client may be added, up to a clock.
 type MayAdd<'a> = &'a mut dyn FnMut(ClientId, Clock) -> bool;
 
@@ -161,12 +182,7 @@ fn judge(
             bytes_max: limits.update_bytes_max,
         });
     }
-    let mut update = update.clone();
-    let mut parts = scan(&update, limits.nesting_max)?;
-    if parts.has_json {
-        update = legacy::with_values(&update, &parts)?;
-        parts = scan(&update, limits.nesting_max)?;
-    }
+    let (update, parts) = scan_with_values(update, limits.nesting_max)?;
     if let Some(tombstone) = tombstone {
         check_epoch(&update, &parts, tombstone)?;
     }
@@ -257,7 +273,7 @@ fn admit_parts(
             });
         }
     }
-    if wants.len() > GAP_CLIENTS_MAX {
+    if wants.len() > limits.gap_clients_max {
         return Err(Refusal::GapTooWide);
     }
     let gap = (!wants.is_empty()).then(|| Gap {

@@ -26,6 +26,7 @@ pub fn known_of(state: &Bytes) -> Result<Known, Refusal> {
     let unlimited = Limits {
         update_bytes_max: usize::MAX,
         nesting_max: usize::MAX,
+        gap_clients_max: usize::MAX,
     };
     match admit(state, &mut known, None, &unlimited)?.gap {
         None => Ok(known),

@@ -7,15 +7,29 @@ use bytes::Bytes;
 
 use super::Refusal;
 use super::content::{ANY, JSON};
-use super::scan::Scan;
+use super::scan::{Scan, scan};
 use super::write::rewrite;
 use crate::wire::lib0::{Reader, put_string, put_var_int, put_var_uint};
 
 /// The largest whole number that lib0 writes as an integer.
 const INTEGER_MAX: i64 = 0x7fff_ffff;
 
+/// Scans an update and gives both as they are to be read on: with all JSON content as values.
+pub(super) fn scan_with_values(
+    update: &Bytes,
+    nesting_max: usize,
+) -> Result<(Bytes, Scan), Refusal> {
+    let parts = scan(update, nesting_max)?;
+    if !parts.has_json {
+        return Ok((update.clone(), parts));
+    }
+    let update = with_values(update, &parts)?;
+    let parts = scan(&update, nesting_max)?;
+    Ok((update, parts))
+}
+
 /// The same update with all JSON content as values. `parts` is the scan of `update`.
-pub(super) fn with_values(update: &Bytes, parts: &Scan) -> Result<Bytes, Refusal> {
+fn with_values(update: &Bytes, parts: &Scan) -> Result<Bytes, Refusal> {
     rewrite(update, parts, |read, out| {
         if read.kind != JSON {
             return Ok(false);

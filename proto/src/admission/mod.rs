@@ -39,10 +39,13 @@ mod structs;
 mod subdocuments;
 #[cfg(test)]
 mod tests;
+mod unordered;
 mod vector;
 mod write;
 
-pub use admit::{Admission, Admitted, Advance, Gap, Limits, admit, admit_if, preview};
+pub use admit::{
+    Admission, Admitted, Advance, GAP_CLIENTS_MAX, Gap, Limits, admit, admit_if, ends, preview,
+};
 pub use chunk::{chunks, difference};
 pub use deletes::DeleteSet;
 pub use identity::sign_state;
@@ -51,6 +54,7 @@ pub use merge::merge;
 pub use presence::{Entries, PresenceEntry, encode_entries, entries, is_valid_json};
 pub use refusal::Refusal;
 pub use subdocuments::{describe_subdocuments, hide_subdocuments, show_subdocuments};
+pub use unordered::merge_unordered;
 pub use vector::StateVector;
 
 /// The number of clocks a client may use: JavaScript and yrs compute in signed 32 bits.

@@ -253,6 +253,7 @@ mod tests {
         let limits = Limits {
             update_bytes_max: 1 << 20,
             nesting_max: 64,
+            gap_clients_max: 1,
         };
         let mut known = Known::default();
         let mut take = |update: &Bytes| {

@@ -1,13 +1,13 @@
 //! Table tests of admission: what is refused, what is a gap, what is trimmed, byte for byte.
 #![allow(clippy::unwrap_used)]
-use bytes::Bytes;
-
 use super::*;
 use crate::{ClientId, Clock, wire::DecodeError};
+use bytes::Bytes;
 
 const LIMITS: Limits = Limits {
     update_bytes_max: 1 << 20,
     nesting_max: 64,
+    gap_clients_max: GAP_CLIENTS_MAX,
 };
 
 fn hex(text: &str) -> Bytes {

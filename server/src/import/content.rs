@@ -2,16 +2,18 @@
 
 use bytes::Bytes;
 use driftless_proto::admission::{
-    Admission, Admitted, Known, Limits, Refusal, StateVector, admit, known_of, merge,
+    Known, Limits, Refusal, StateVector, admit, known_of, merge_unordered,
 };
 use driftless_proto::engine::{VALUE_NESTING_MAX, build_snapshot, is_same_state};
 
-use super::SOURCE_BYTES_FACTOR;
 use crate::store::LoadedDocument;
 
-/// How often updates that lacked something are tried again: they were written out of order by servers
-/// that shared a database, and each round brings in at least one of them.
-const ROUNDS_MAX: usize = 64;
+/// Sizes are bounded where sources are read, and nobody is asked for what is missing.
+const UNLIMITED: Limits = Limits {
+    update_bytes_max: usize::MAX,
+    nesting_max: VALUE_NESTING_MAX,
+    gap_clients_max: usize::MAX,
+};
 
 /// A document as the engine writes it.
 #[derive(Debug, Clone)]
@@ -79,11 +81,8 @@ impl Content {
         target: &Self,
         tombstone: Option<&StateVector>,
     ) -> Result<Option<Bytes>, Refusal> {
-        let limits = Limits {
-            update_bytes_max: usize::MAX,
-            nesting_max: VALUE_NESTING_MAX,
-        };
-        let admission = admit(&self.state, &mut target.known.clone(), tombstone, &limits)?;
+        let mut known = target.known.clone();
+        let admission = admit(&self.state, &mut known, tombstone, &UNLIMITED)?;
         match admission.gap {
             Some(_) => Err(Refusal::Incomplete),
             None => Ok(admission.admitted.map(|admitted| admitted.update)),
@@ -91,15 +90,17 @@ impl Content {
     }
 }
 
-/// Takes the updates of a source through the gate, as if a peer had sent them in their order.
+/// Takes the updates of a source through the gate, all at once: servers that shared a database wrote
+/// them in any order. How much they are together is bounded by whoever read them.
 pub(super) fn gather(updates: Vec<Bytes>, document_bytes_max: usize) -> Result<Gathered, String> {
-    let (parts, is_partial) = admit_all(updates, document_bytes_max)?;
-    let merged = match parts.is_empty() {
-        true => Vec::new(),
-        false => vec![merge(&parts)],
-    };
-    drop(parts);
-    let content = Content::build(None, &merged).map_err(|_| {
+    let refused = |refusal: Refusal| format!("an update of it cannot be taken: {refusal}");
+    let merged = merge_unordered(&updates, VALUE_NESTING_MAX).map_err(refused)?;
+    drop(updates);
+    let admission = admit(&merged, &mut Known::default(), None, &UNLIMITED).map_err(refused)?;
+    drop(merged);
+    let is_partial = admission.gap.is_some();
+    let admitted = admission.admitted.map(|admitted| admitted.update);
+    let content = Content::build(None, admitted.as_slice()).map_err(|_| {
         "its edits do not make a document: they would make the CRDT library fail".to_owned()
     })?;
     let bytes = content.state.len();
@@ -113,38 +114,6 @@ pub(super) fn gather(updates: Vec<Bytes>, document_bytes_max: usize) -> Result<G
         content,
         is_partial,
     })
-}
-
-/// Admits what can be; true when something is left over that needs what is not there.
-fn admit_all(
-    updates: Vec<Bytes>,
-    document_bytes_max: usize,
-) -> Result<(Vec<Admitted>, bool), String> {
-    let limits = Limits {
-        update_bytes_max: document_bytes_max.saturating_mul(SOURCE_BYTES_FACTOR),
-        nesting_max: VALUE_NESTING_MAX,
-    };
-    let mut known = Known::default();
-    let mut parts = Vec::new();
-    let mut waiting = updates;
-    for _ in 0..ROUNDS_MAX {
-        let before = parts.len();
-        let mut gapped = Vec::new();
-        for update in waiting {
-            let admitted = admit(&update, &mut known, None, &limits);
-            let Admission { admitted, gap } = admitted
-                .map_err(|refusal| format!("an update of it cannot be taken: {refusal}"))?;
-            parts.extend(admitted);
-            if gap.is_some() {
-                gapped.push(update);
-            }
-        }
-        waiting = gapped;
-        if waiting.is_empty() || parts.len() == before {
-            break;
-        }
-    }
-    Ok((parts, !waiting.is_empty()))
 }
 
 /// Compares by content, however both are encoded: merged in either order they have to be the same.

@@ -9,9 +9,11 @@
 //! was stopped goes on by finding what is there already.
 
 mod content;
+mod folder;
 pub mod hocuspocus;
 mod leveldb;
 mod names;
+mod rehearsal;
 mod report;
 mod run;
 pub mod update_files;

@@ -5,10 +5,14 @@ use driftless_proto::admission::{Refusal, StateVector};
 use driftless_proto::name::DocumentName;
 
 use super::content::{Content, Gathered, Relation, gather, merged, relation};
+use super::rehearsal::Rehearsal;
 use super::report::{NoteKind, Progress};
 use super::{NameRules, SOURCE_BYTES_FACTOR, Source, SourceError};
 use crate::clock::Clock;
-use crate::store::{Append, CommitOutcome, LoadedDocument, LogPoint, Origin, Store, StoreError};
+use crate::store::{
+    Append, AppendId, CommitOutcome, LoadedDocument, LogPoint, Origin, Store, StoreError,
+    StoredAppend,
+};
 
 /// Documents and bytes in one commit: enough that its flush to disk does not count, little enough
 /// that a stopped import loses a second's work and that live documents wait for no long commit.
@@ -31,7 +35,7 @@ pub struct ImportOptions {
 }
 
 /// Why an import ended early. What was imported until then stays.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The source cannot be read.
     #[error(transparent)]
@@ -39,6 +43,11 @@ pub enum ImportError {
     /// The store does not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A dry run has no room to note what it would write.
+    #[error(
+        "the dry run cannot note what it would write: {0}; give it room in the folder of TMPDIR"
+    )]
+    Rehearsal(#[from] sqlx::Error),
 }
 
 /// Imports all documents of `source` into `target`. Those that cannot be imported are noted in
@@ -55,9 +64,13 @@ pub async fn import(
         counts.total_documents = survey.documents;
         counts.total_bytes = survey.bytes;
     });
-    let work = Work {
+    let rehearsal = match target {
+        Some(_) if !dry_run => None,
+        _ => Some(Rehearsal::start().await?),
+    };
+    let mut work = Work {
         target,
-        dry_run,
+        rehearsal,
         options,
         progress,
         clock: Clock::start(),
@@ -78,7 +91,11 @@ pub async fn import(
         }
         progress.count(|counts| counts.documents += 1);
     }
-    work.write(batch).await
+    work.write(batch).await?;
+    match work.rehearsal {
+        Some(rehearsal) => Ok(rehearsal.end().await?),
+        None => Ok(()),
+    }
 }
 
 /// A document that is to be written.
@@ -106,7 +123,8 @@ enum Verdict {
 
 struct Work<'a> {
     target: Option<&'a dyn Store>,
-    dry_run: bool,
+    /// There when nothing is written.
+    rehearsal: Option<Rehearsal>,
     options: &'a ImportOptions,
     progress: &'a Progress,
     clock: Clock,
@@ -115,12 +133,13 @@ struct Work<'a> {
 impl Work<'_> {
     /// Reads one document of the source and decides what becomes of it.
     async fn take(
-        &self,
+        &mut self,
         source: &mut dyn Source,
         source_name: String,
         batch: &mut Vec<Planned>,
     ) -> Result<(), ImportError> {
-        let refuse = |text: String| self.progress.note(&source_name, NoteKind::Refused, text);
+        let progress = self.progress;
+        let refuse = |text: String| progress.note(&source_name, NoteKind::Refused, text);
         let name = match self.options.names.apply(&source_name) {
             Ok(name) => name,
             Err(error) => {
@@ -191,15 +210,12 @@ impl Work<'_> {
     }
 
     async fn judge(
-        &self,
+        &mut self,
         source_name: &str,
         name: DocumentName,
         source: Content,
     ) -> Result<Verdict, ImportError> {
-        let stored = match self.target {
-            Some(target) => target.load(&name).await?,
-            None => absent(),
-        };
+        let stored = self.load(&name).await?;
         if let Some(reason) = stored.quarantine.as_ref().or(stored.damage.as_ref()) {
             let text = format!(
                 "the target's document is read-only: {reason}; see `driftless doc verify`, \
@@ -230,13 +246,32 @@ impl Work<'_> {
         })
     }
 
-    /// Commits a batch and reads it back.
-    async fn write(&self, batch: Vec<Planned>) -> Result<(), ImportError> {
-        let (Some(target), false, false) = (self.target, self.dry_run, batch.is_empty()) else {
-            self.progress.count(|counts| {
-                counts.imported += batch.len() as u64;
-                counts.merged += batch.iter().filter(|planned| planned.is_merge).count() as u64;
-            });
+    /// What the target holds of a document, or would by now.
+    async fn load(&mut self, name: &DocumentName) -> Result<LoadedDocument, ImportError> {
+        let mut stored = match self.target {
+            Some(target) => target.load(name).await?,
+            None => absent(),
+        };
+        if let Some(rehearsal) = &mut self.rehearsal {
+            let planned = rehearsal.updates(name).await?;
+            stored.appends.extend(planned.into_iter().map(as_if_stored));
+        }
+        Ok(stored)
+    }
+
+    /// Commits a batch and reads it back, or only notes it.
+    async fn write(&mut self, batch: Vec<Planned>) -> Result<(), ImportError> {
+        if let Some(rehearsal) = &mut self.rehearsal {
+            for planned in &batch {
+                rehearsal.put(&planned.name, &planned.update).await?;
+                self.progress.count(|counts| {
+                    counts.imported += 1;
+                    counts.merged += u64::from(planned.is_merge);
+                });
+            }
+            return Ok(());
+        }
+        let (Some(target), false) = (self.target, batch.is_empty()) else {
             return Ok(());
         };
         let appends: Vec<Append> = batch.iter().map(|planned| self.append(planned)).collect();
@@ -377,6 +412,17 @@ fn absent() -> LoadedDocument {
         quarantine: None,
         damage: None,
         tombstone: None,
+    }
+}
+
+/// An update of a dry run; nothing is committed behind it, so that its place and id do not count.
+fn as_if_stored(update: Bytes) -> StoredAppend {
+    StoredAppend {
+        sequence: 0,
+        id: AppendId::default(),
+        origin: Origin::default(),
+        time_ms: 0,
+        update,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Sources as real servers left them behind, and bytes that no server writes.
 #![allow(clippy::unwrap_used)]
 
+mod order;
+
 use std::path::PathBuf;
 
 use driftless_proto::name::DocumentName;
@@ -25,7 +27,9 @@ pub(super) fn fixture(name: &str) -> PathBuf {
 }
 
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.unwrap().block_on(work)
 }
 
@@ -265,10 +269,7 @@ fn an_import_beside_live_nodes_loses_nothing_of_either() {
         let file = folder.path().join(format!("doc {number}"));
         std::fs::write(file, typed(1, 0, "imported ")).unwrap();
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.unwrap().block_on(async {
+    block_on(async {
         let url = server::new_database();
         let store = PostgresStore::open(&options(url.clone())).await.unwrap();
         let node = PostgresStore::open(&options(url)).await.unwrap();

@@ -8,12 +8,11 @@
 //! Source: y-sweet 0.9.1, `crates/y-sweet-core/src/sync_kv.rs` and `doc_connection.rs`.
 
 use std::collections::BTreeMap;
-use std::fs::{self, ReadDir};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::update_files::{open_folder, read_entry, read_file};
+use super::folder::{Walk, read_file};
 use super::{Source, SourceError, SourceFuture, Survey, Updates};
 
 /// The file of each document.
@@ -32,50 +31,24 @@ const END: u8 = 0;
 
 /// A folder of y-sweet.
 #[derive(Debug)]
-pub struct YSweetFolder {
-    folder: PathBuf,
-    entries: Option<ReadDir>,
-    current: PathBuf,
-}
+pub struct YSweetFolder(Walk);
 
 impl YSweetFolder {
     /// Takes the folder's path; nothing is read yet.
     pub fn new(folder: &Path) -> Self {
-        Self {
-            folder: folder.to_owned(),
-            entries: None,
-            current: PathBuf::new(),
-        }
+        Self(Walk::new(folder, document_of))
     }
 
     fn count(&self) -> Result<Survey, SourceError> {
-        let mut survey = Survey::default();
-        for entry in open_folder(&self.folder)? {
-            if let Some((_, file)) = document_of(&read_entry(&self.folder, entry)?) {
-                survey.documents += 1;
-                survey.bytes += fs::metadata(file).map_or(0, |file| file.len());
-            }
-        }
-        if survey.documents == 0 && self.folder.join(FILE_NAME).exists() {
+        let survey = self.0.count()?;
+        let folder = &self.0.folder;
+        if survey.documents == 0 && folder.join(FILE_NAME).exists() {
             return Err(SourceError::Refused(format!(
                 "{} is the folder of one document; give the one above it",
-                self.folder.display()
+                folder.display()
             )));
         }
         Ok(survey)
-    }
-
-    fn next_document(&mut self) -> Result<Option<String>, SourceError> {
-        if self.entries.is_none() {
-            self.entries = Some(open_folder(&self.folder)?);
-        }
-        for entry in self.entries.iter_mut().flatten() {
-            if let Some((name, file)) = document_of(&read_entry(&self.folder, entry)?) {
-                self.current = file;
-                return Ok(Some(name));
-            }
-        }
-        Ok(None)
     }
 }
 
@@ -85,11 +58,11 @@ impl Source for YSweetFolder {
     }
 
     fn next(&mut self) -> SourceFuture<'_, Option<String>> {
-        Box::pin(std::future::ready(self.next_document()))
+        Box::pin(std::future::ready(self.0.next()))
     }
 
     fn read(&mut self, bytes_max: usize) -> SourceFuture<'_, Updates> {
-        let read = read_file(&self.current, bytes_max).and_then(|file| {
+        let read = read_file(&self.0.current, bytes_max).and_then(|file| {
             decode(&file).map_err(|reason| format!("{FILE_NAME} is damaged: {reason}"))
         });
         Box::pin(std::future::ready(Ok(read)))

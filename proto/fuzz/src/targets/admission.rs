@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use driftless_proto::admission::{
-    Admitted, Known, Limits, admit, describe_subdocuments, hide_subdocuments, known_of, merge,
-    show_subdocuments,
+    Admitted, GAP_CLIENTS_MAX, Known, Limits, admit, describe_subdocuments, hide_subdocuments,
+    known_of, merge, show_subdocuments,
 };
 use driftless_proto::engine::export::{self, ExportError};
 use yrs::updates::decoder::Decode;
@@ -26,6 +26,7 @@ use crate::{corpus, mutate, synthesize};
 const LIMITS: Limits = Limits {
     update_bytes_max: 1 << 20,
     nesting_max: 64,
+    gap_clients_max: GAP_CLIENTS_MAX,
 };
 
 /// How many honest histories the mutations start from.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 
 pub(in super::super) const IMPORT_HELP: &str = "\
 Exit codes: 0 every document came over, 4 some were refused or are in conflict, 6 some are damaged \
@@ -56,15 +56,16 @@ pub(super) enum SourceArguments {
     ///
     /// Reads what @hocuspocus/extension-sqlite stores, and any table with a column of names and one
     /// of Yjs v1 updates. Several rows of one name are merged.
+    #[command(group(ArgGroup::new("database").required(true).args(["sqlite", "postgres"])))]
     Hocuspocus {
         /// The file that its SQLite extension writes
-        #[arg(long, value_name = "FILE", required_unless_present = "postgres")]
+        #[arg(long, value_name = "FILE")]
         sqlite: Option<PathBuf>,
         /// The database of its own storage, postgres://user@host:5432/database
         ///
         /// A password in it can be seen by other users of the machine; PGPASSWORD and ~/.pgpass are
         /// read, too.
-        #[arg(long, value_name = "URL", conflicts_with = "sqlite")]
+        #[arg(long, value_name = "URL")]
         postgres: Option<String>,
         /// The table; in PostgreSQL also SCHEMA.TABLE
         #[arg(long, default_value = "documents")]

@@ -13,7 +13,8 @@ use super::print::size;
 use super::progress::{Standing, Watch, watched};
 use super::target::run;
 use super::{
-    Context, EXIT_DAMAGED, EXIT_NOT_FOUND, EXIT_REFUSED, EXIT_UNAVAILABLE, Failure, files, print,
+    Context, EXIT_DAMAGED, EXIT_FAILED, EXIT_NOT_FOUND, EXIT_REFUSED, EXIT_UNAVAILABLE, Failure,
+    files, print,
 };
 use crate::admin::OperationError;
 use crate::backends::postgres_options;
@@ -130,6 +131,7 @@ async fn import_all(
         let Failure { code, message } = match error {
             ImportError::Source(error) => told_source(error),
             ImportError::Store(error) => told_store(error),
+            ImportError::Rehearsal(_) => Failure::new(EXIT_FAILED, error),
         };
         if code != EXIT_UNAVAILABLE {
             return Failure::new(code, message);

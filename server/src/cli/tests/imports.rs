@@ -102,6 +102,39 @@ fn documents_come_over_once_and_a_dry_run_writes_nothing() {
     assert!(page.contains("2 equal"), "{page}");
 }
 
+/// Numbers and notes, without those that only reading back gives.
+fn verdicts(ran: &Ran) -> Json {
+    let mut report = report(ran);
+    for name in ["equal", "contained", "differing", "dry_run"] {
+        report.as_object_mut().unwrap().remove(name);
+    }
+    report
+}
+
+#[test]
+fn a_dry_run_sees_that_two_names_become_one() {
+    // Under one name here: other content, the same, more of it, and what cannot be merged.
+    let twins: [(&str, &[u8], &[u8]); 4] = [
+        ("other", &typed(1, 0, "one"), &typed(2, 0, "two")),
+        ("same", &typed(1, 0, "one"), &typed(1, 0, "one")),
+        ("more", &typed(1, 0, "one"), &typed(1, 0, "one more")),
+        ("clash", &typed(1, 0, "one"), &typed(1, 0, "eno")),
+    ];
+    for (name, first, second) in twins {
+        for more in [&[][..], &["--merge"]] {
+            let place = Place::new();
+            place.put(&format!("old%2F{name}"), first);
+            place.put(name, second);
+            let arguments = [&["--strip-prefix", "old/"][..], more].concat();
+            let dry = place.import(&[&arguments[..], &["--dry-run"]].concat());
+            assert!(!place.data().exists());
+            let real = place.import(&arguments);
+            assert_eq!(verdicts(&dry), verdicts(&real), "{name} {more:?}");
+            assert_eq!(dry.code, real.code, "{name} {more:?}");
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_taken_is_named_and_the_others_go_on() {
     let place = Place::new();
