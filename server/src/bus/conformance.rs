@@ -51,7 +51,7 @@ impl Listener for Ear {
 }
 
 impl Ear {
-    fn heard(&self) -> Vec<Event> {
+    pub(crate) fn heard(&self) -> Vec<Event> {
         self.0.lock().unwrap().clone()
     }
 
@@ -192,11 +192,12 @@ impl NodeListener for NodeEar {
 }
 
 impl NodeEar {
-    async fn until(&self, wanted: &[NodeEvent]) {
+    /// Waits until it has heard exactly this.
+    pub(crate) async fn until(&self, wanted: &[NodeEvent]) {
         let begun = Instant::now();
         let heard = || self.0.lock().unwrap().clone();
         while heard() != wanted {
-            assert!(begun.elapsed() < PATIENCE, "heard only {:?}", heard());
+            assert!(begun.elapsed() < PATIENCE, "heard {:?}", heard());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -222,12 +223,12 @@ pub(crate) async fn all_other_nodes_hear_what_is_told_to_nodes(bus: &impl Bus) {
         NodeEvent::RecheckSessions(whom),
     ];
     for event in &told {
-        assert!(from_ada.publish(event.clone()));
+        assert!(from_ada.publish(event.clone()).await);
     }
     ben.until(&told).await;
     cleo.until(&told).await;
     drop(from_ada);
-    assert!(from_ben.publish(NodeEvent::RestrictionsChanged));
+    assert!(from_ben.publish(NodeEvent::RestrictionsChanged).await);
     let more: Vec<_> = told
         .into_iter()
         .chain([NodeEvent::RestrictionsChanged])

@@ -94,9 +94,9 @@ struct NodeMember {
 }
 
 impl NodeSubscription for NodeMember {
-    fn publish(&self, event: NodeEvent) -> bool {
+    fn publish(&self, event: NodeEvent) -> BusFuture<'_, bool> {
         self.hub.nodes.tell(&event, Some(self.number));
-        true
+        Box::pin(std::future::ready(true))
     }
 }
 

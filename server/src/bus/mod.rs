@@ -137,8 +137,9 @@ pub trait NodeListener: Debug + Send + Sync {
 
 /// A node's place on the channel of all nodes; dropping it leaves the channel.
 pub trait NodeSubscription: Debug + Send + Sync {
-    /// Tells all other nodes; false when it is sure to be lost. Never blocks.
-    fn publish(&self, event: NodeEvent) -> bool;
+    /// Tells all other nodes. Resolves, within some seconds, to whether they were told. What was
+    /// not is not told later: an operator's command is for now.
+    fn publish(&self, event: NodeEvent) -> BusFuture<'_, bool>;
 }
 
 /// Why there is no channel.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use driftless_proto::name::DocumentName;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use self::heart::{NODES_MAX, SILENCE_MAX};
 use super::message::{Envelope, Said};
@@ -50,6 +51,10 @@ const MOVES_QUEUE_MAX: usize = 16_384;
 
 /// How long a subscription waits for its confirmation; then the link counts as broken.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long an operator's command waits until the other nodes are told of it: a pipeline before it, and
+/// its own.
+const TELL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a bus over Redis is told.
 #[derive(Debug, Clone)]
@@ -96,6 +101,15 @@ struct Message {
     bytes: Bytes,
     /// Whose readers are told to look at the log when it is lost.
     document: Option<DocumentName>,
+    /// Who waits until it is told; it is told no more once they have stopped waiting.
+    waiter: Option<oneshot::Sender<()>>,
+}
+
+impl Message {
+    /// True when it is of no use any more.
+    fn is_too_late(&self) -> bool {
+        self.waiter.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
 }
 
 /// What the link does for a document.
@@ -317,6 +331,7 @@ impl Hub {
             channel: self.nodes_channel(),
             bytes: message::encode_beat(self.node),
             document: None,
+            waiter: None,
         });
     }
 
@@ -333,10 +348,11 @@ impl Hub {
             channel: self.channel_name(document),
             bytes,
             document: Some(document.clone()),
+            waiter: None,
         };
         if !self.enqueue(message) {
             metrics::bus_lost(1);
-            self.note_lost([document.clone()]);
+            self.remember_lost(document.clone());
         }
     }
 
@@ -358,13 +374,22 @@ impl Hub {
         self.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
-    /// Remembers documents of which a message was lost.
-    fn note_lost(&self, documents: impl IntoIterator<Item = DocumentName>) {
+    /// The publisher could not tell these messages. Who waits for one counts it by itself.
+    fn note_lost(&self, messages: impl Iterator<Item = Message>) {
+        for message in messages.filter(|message| message.waiter.is_none()) {
+            metrics::bus_lost(1);
+            message
+                .document
+                .into_iter()
+                .for_each(|document| self.remember_lost(document));
+        }
+    }
+
+    /// Remembers a document of which a message was lost.
+    fn remember_lost(&self, document: DocumentName) {
         let mut lost = lock(&self.lost);
-        for document in documents {
-            if lost.len() < LOST_MAX {
-                lost.insert(document);
-            }
+        if lost.len() < LOST_MAX {
+            lost.insert(document);
         }
     }
 }
@@ -391,7 +416,7 @@ impl Bus for RedisBus {
             let is_asked = self.hub.ask(Move::Join(document.clone(), confirm));
             // Without one the document works alone, and looks at its log now and then.
             if is_asked && self.is_up() {
-                let _ = tokio::time::timeout(CONFIRM_TIMEOUT, confirmed).await;
+                let _ = timeout(CONFIRM_TIMEOUT, confirmed).await;
             }
             Ok(Box::new(member) as Box<_>)
         })
@@ -413,19 +438,23 @@ struct NodeMember {
 }
 
 impl NodeSubscription for NodeMember {
-    fn publish(&self, event: NodeEvent) -> bool {
+    fn publish(&self, event: NodeEvent) -> BusFuture<'_, bool> {
         self.hub.node_listeners.tell(&event, Some(self.number));
-        let is_up = self.hub.is_up.load(Ordering::Acquire);
+        let (waiter, told) = oneshot::channel();
         let message = message::encode_node(self.hub.node, &event).map(|bytes| Message {
             channel: self.hub.nodes_channel(),
             bytes,
             document: None,
+            waiter: Some(waiter),
         });
         let is_queued = message.is_some_and(|message| self.hub.enqueue(message));
-        if !is_queued {
-            metrics::bus_lost(1);
-        }
-        is_queued && is_up
+        Box::pin(async move {
+            let is_told = is_queued && matches!(timeout(TELL_TIMEOUT, told).await, Ok(Ok(())));
+            if !is_told {
+                metrics::bus_lost(1);
+            }
+            is_told
+        })
     }
 }
 

@@ -12,7 +12,6 @@ use tokio::time::{sleep, timeout};
 
 use super::{Hub, Message, lock};
 use crate::bus::{Event, message};
-use crate::metrics;
 
 /// Messages in one pipeline.
 const PIPELINE_MAX: usize = 256;
@@ -36,6 +35,10 @@ pub(super) async fn run(hub: Arc<Hub>, client: Client, mut waiting: mpsc::Receiv
             return;
         } else {
             hub.note_dequeued(&batch);
+            batch.retain(|message| !message.is_too_late());
+        }
+        if batch.is_empty() {
+            continue;
         }
         if connection.is_none() {
             connection = connect(&client).await;
@@ -44,13 +47,16 @@ pub(super) async fn run(hub: Arc<Hub>, client: Client, mut waiting: mpsc::Receiv
             Some(connection) => publish(connection, &batch).await,
             None => false,
         };
-        if !sent {
+        if sent {
+            for waiter in batch.drain(..).filter_map(|message| message.waiter) {
+                // Who stopped waiting said that it was not told; that it was does no harm.
+                let _ = waiter.send(());
+            }
+        } else {
             connection = None;
-            metrics::bus_lost(batch.len());
-            hub.note_lost(batch.drain(..).filter_map(|message| message.document));
+            hub.note_lost(batch.drain(..));
             sleep(RETRY_WAIT).await;
         }
-        batch.clear();
     }
 }
 
@@ -85,6 +91,7 @@ fn look_at_your_logs(hub: &Hub) -> Vec<Message> {
                 channel: hub.channel_name(&document),
                 bytes: message::encode(hub.node, &Event::Interrupted)?,
                 document: Some(document),
+                waiter: None,
             })
         })
         .collect()

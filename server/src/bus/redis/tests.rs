@@ -2,16 +2,18 @@
 //! start a server of their own, which goes with the process.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::OnceLock;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use driftless_cluster::{Part, Redis};
+use driftless_cluster::{Conditions, Link, Part, Redis};
 use driftless_proto::name::DocumentName;
 use tempfile::TempDir;
 
 use super::{PUBLISH_QUEUE_BYTES_MAX, RedisBus, RedisOptions};
-use crate::bus::conformance::{enrol, name};
+use crate::access::Selection;
+use crate::bus::conformance::{Ear, NodeEar, enrol, name};
 use crate::bus::{
     Bus, BusError, BusFuture, BusStatus, Commit, Entry, Event, Listener, NodeEvent, NodeListener,
     NodeSubscription, Subscription,
@@ -28,6 +30,14 @@ fn start() -> (Redis, TempDir) {
     server.start().unwrap();
     server.wait_ready().unwrap();
     (server, folder)
+}
+
+async fn until_up(nodes: &[RedisBus]) {
+    let begun = Instant::now();
+    while nodes.iter().any(|node| node.status() != BusStatus::Up) {
+        assert!(begun.elapsed() < PATIENCE, "the bus does not connect");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Two nodes of a cluster of their own; members join them in turn, so that what they say to each other
@@ -47,11 +57,7 @@ impl TwoNodes {
             prefix: format!("test:{cluster}"),
         };
         let nodes = [(); 2].map(|()| RedisBus::start(&options).unwrap());
-        let begun = Instant::now();
-        while nodes.iter().any(|node| node.status() != BusStatus::Up) {
-            assert!(begun.elapsed() < PATIENCE, "the bus does not connect");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until_up(&nodes).await;
         Self {
             nodes,
             next: AtomicU32::new(0),
@@ -67,13 +73,13 @@ impl Bus for TwoNodes {
     fn subscribe<'a>(
         &'a self,
         document: &'a DocumentName,
-        listener: std::sync::Arc<dyn Listener>,
+        listener: Arc<dyn Listener>,
     ) -> BusFuture<'a, Result<Box<dyn Subscription>, BusError>> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) as usize;
         self.nodes[turn % 2].subscribe(document, listener)
     }
 
-    fn join_nodes(&self, listener: std::sync::Arc<dyn NodeListener>) -> Box<dyn NodeSubscription> {
+    fn join_nodes(&self, listener: Arc<dyn NodeListener>) -> Box<dyn NodeSubscription> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed) as usize;
         self.nodes[turn % 2].join_nodes(listener)
     }
@@ -98,16 +104,91 @@ async fn without_a_server_a_document_works_alone() {
         prefix: "x".to_owned(),
     };
     let bus = RedisBus::start(&options).unwrap();
-    let ear = std::sync::Arc::<crate::bus::conformance::Ear>::default();
+    let ear = Arc::<Ear>::default();
     let joined = bus.subscribe(&name("a"), ear).await.unwrap();
-    joined.publish(crate::bus::Event::Deleted { epoch: 2 });
+    joined.publish(Event::Deleted { epoch: 2 });
     assert_eq!(bus.status(), BusStatus::Down);
-    let ear = std::sync::Arc::<crate::bus::conformance::NodeEar>::default();
+    let ear = Arc::<NodeEar>::default();
     let nodes = bus.join_nodes(ear);
     assert!(
-        !nodes.publish(NodeEvent::RestrictionsChanged),
+        !nodes.publish(NodeEvent::RestrictionsChanged).await,
         "nobody else hears it"
     );
+}
+
+#[tokio::test]
+async fn a_command_counts_as_told_only_once_the_server_has_taken_it() {
+    let (mut server, _folder) = start();
+    let options = RedisOptions {
+        url: server.url(),
+        prefix: "told".to_owned(),
+    };
+    let nodes = [(); 2].map(|()| RedisBus::start(&options).unwrap());
+    until_up(&nodes).await;
+    let ear = Arc::<NodeEar>::default();
+    let ours = nodes[0].join_nodes(Arc::<NodeEar>::default());
+    let _theirs = nodes[1].join_nodes(ear.clone());
+    let selection = Selection {
+        subject: Some("ada".to_owned()),
+        ..Selection::default()
+    };
+    let end = NodeEvent::EndSessions(selection);
+    assert!(ours.publish(end.clone()).await);
+    ear.until(std::slice::from_ref(&end)).await;
+
+    // It hangs, which takes the link seconds to find out.
+    server.pause();
+    assert!(!ours.publish(end.clone()).await, "it has answered nothing");
+    server.kill();
+    assert!(!ours.publish(end.clone()).await, "it is not there");
+    server.start().unwrap();
+    server.wait_ready().unwrap();
+    until_up(&nodes).await;
+    ear.until(&[end.clone(), NodeEvent::Rejoined]).await;
+    assert!(ours.publish(end.clone()).await);
+    // What was not told is not told later.
+    ear.until(&[end.clone(), NodeEvent::Rejoined, end]).await;
+}
+
+#[tokio::test]
+async fn what_joins_while_the_link_is_being_made_hears_afterwards() {
+    let (server, _folder) = start();
+    let far = Link::new(server.address().port()).unwrap();
+    let options = |url: String| RedisOptions {
+        url,
+        prefix: "joins".to_owned(),
+    };
+    let near = server.url();
+    let speaker = RedisBus::start(&options(near.clone())).unwrap();
+    let port = |of: SocketAddr| format!(":{}", of.port());
+    let by_link = near.replace(&port(server.address()), &format!(":{}", far.port()));
+    assert_ne!(near, by_link);
+    // So far away that there is a while between each two steps of connecting.
+    far.set(Conditions {
+        latency: Duration::from_millis(100),
+        ..Conditions::default()
+    });
+    let hearer = [RedisBus::start(&options(by_link)).unwrap()];
+    let mut joined = Vec::new();
+    while hearer[0].status() != BusStatus::Up {
+        let document = name(&format!("at {}", joined.len()));
+        let ear = Arc::<Ear>::default();
+        let listens = hearer[0].subscribe(&document, ear.clone()).await.unwrap();
+        let speaks = speaker.subscribe(&document, Arc::<Ear>::default()).await;
+        joined.push((ear, listens, speaks.unwrap()));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(joined.len() > 10, "it took no time");
+    let is_deleted = |event: &Event| matches!(event, Event::Deleted { .. });
+    let begun = Instant::now();
+    while !joined.is_empty() {
+        assert!(begun.elapsed() < PATIENCE, "{} hear nothing", joined.len());
+        for (_, _, speaks) in &joined {
+            speaks.publish(Event::Deleted { epoch: 2 });
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        joined.retain(|(ear, ..)| !ear.heard().iter().any(is_deleted));
+    }
 }
 
 #[tokio::test]
@@ -117,9 +198,9 @@ async fn what_waits_for_a_server_that_is_away_is_bounded_in_bytes() {
         prefix: "x".to_owned(),
     };
     let bus = RedisBus::start(&options).unwrap();
-    let ear = std::sync::Arc::<crate::bus::conformance::Ear>::default();
+    let ear = Arc::<Ear>::default();
     let joined = bus.subscribe(&name("a"), ear).await.unwrap();
-    let large = Event::Committed(std::sync::Arc::new(Commit {
+    let large = Event::Committed(Arc::new(Commit {
         epoch: 1,
         entries: vec![Entry {
             sequence: 1,
