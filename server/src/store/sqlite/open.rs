@@ -169,9 +169,13 @@ pub(super) async fn check_owner(path: &Path) -> Result<(), StoreError> {
 async fn check_owner_of(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let application_id = pragma(connection, "PRAGMA application_id").await?;
     let version = pragma(connection, "PRAGMA user_version").await?;
-    let objects: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
-        .fetch_one(&mut *connection)
-        .await?;
+    // The table of migrations comes first, before the mark: a process that was killed between the two
+    // leaves it alone.
+    let objects: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> 'driftless_migrations'",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
     if application_id != APPLICATION_ID && (objects > 0 || application_id != 0) {
         return Err(StoreError::Refused(format!(
             "{} is a database of another program; nothing was changed in it; choose another \

@@ -42,6 +42,20 @@ async fn another_programs_database_is_refused_untouched() {
 }
 
 #[tokio::test]
+async fn a_folder_whose_making_was_cut_off_is_made() {
+    // What the library of migrations writes first.
+    let (_parent, folder) = folder_with(
+        "CREATE TABLE driftless_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+         installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, \
+         checksum BLOB NOT NULL, execution_time BIGINT NOT NULL)",
+    )
+    .await;
+    let store = SqliteStore::open(&folder).await.unwrap();
+    store.commit(&[append("a", 1, 1)]).await.unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_refused_untouched() {
     let (_parent, folder) = folder_with(
         "PRAGMA application_id = 1146242644; PRAGMA user_version = 99; CREATE TABLE t (x)",
