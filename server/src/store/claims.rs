@@ -4,6 +4,11 @@ use driftless_proto::engine::Claim;
 
 use super::StoreError;
 
+/// The bytes of an owner, as both databases keep them; none for nobody.
+pub(super) fn owner_bytes(claim: &Claim) -> Option<&[u8]> {
+    claim.owner.as_deref().map(str::as_bytes)
+}
+
 /// A claim and the append that brought it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredClaim {

@@ -272,9 +272,10 @@ impl Committer {
         self.lane(document).is_behind()
     }
 
-    /// Resolves when the document's queue has room.
-    pub async fn wait_for_room(&self, document: &DocumentName) {
-        self.lane(document).wait_until(queue::State::has_room).await;
+    /// True when no append of the document waits or is being committed; what became of the last one was
+    /// told before.
+    pub fn is_idle(&self, document: &DocumentName) -> bool {
+        !self.lane(document).is_unfinished(document)
     }
 
     /// Resolves when no append of the document waits or is being committed. A load that starts

@@ -26,6 +26,8 @@ pub enum Fault {
     LoseReply(StoreError),
     /// The store panics before it stores anything.
     Panic,
+    /// Nothing is stored, since the log was taken back behind what the changes rest on.
+    LoseLog,
 }
 
 /// A store with faults.
@@ -118,6 +120,7 @@ impl FaultyStore {
                 self.inner.commit(batch).await?;
                 Err(error)
             }
+            Some(Fault::LoseLog) => Ok(vec![CommitOutcome::LogLost; batch.len()]),
             Some(Fault::Panic) => std::panic::panic_any("a planned panic of the store"),
         }
     }

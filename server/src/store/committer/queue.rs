@@ -139,6 +139,10 @@ impl Shared {
         self.state().is_behind()
     }
 
+    pub(super) fn is_unfinished(&self, document: &DocumentName) -> bool {
+        self.state().is_unfinished(document)
+    }
+
     /// Resolves when the condition holds; it is looked at after every batch.
     pub(super) async fn wait_until(&self, holds: impl Fn(&State) -> bool) {
         loop {

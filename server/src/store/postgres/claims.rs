@@ -19,11 +19,6 @@ pub(super) fn of_batch(batch: &[Append]) -> Vec<(i64, &Claim)> {
     batch.iter().zip(1..).flat_map(of_append).collect()
 }
 
-/// The bytes of an owner; none for nobody.
-pub(super) fn owner_bytes(claim: &Claim) -> Option<&[u8]> {
-    claim.owner.as_deref().map(str::as_bytes)
-}
-
 /// The owners that appends behind `after` brought.
 pub(super) async fn owners(
     pool: &PgPool,

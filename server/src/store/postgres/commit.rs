@@ -8,6 +8,7 @@ use sqlx::postgres::{PgPool, PgRow};
 use sqlx::types::Uuid;
 
 use super::super::checksum::AppendRow;
+use super::super::claims::owner_bytes;
 use super::super::{Append, AppendId, CommitOutcome, StoreError};
 use super::PostgresOptions;
 use super::claims;
@@ -202,7 +203,7 @@ async fn append_batch(
     if !claims.is_empty() {
         let places: Vec<i64> = claims.iter().map(|(place, _)| *place).collect();
         let clients: Vec<i64> = claims.iter().map(|(_, it)| it.client as i64).collect();
-        let owners = claims.iter().map(|(_, it)| claims::owner_bytes(it));
+        let owners = claims.iter().map(|(_, it)| owner_bytes(it));
         let owners: Vec<Option<&[u8]>> = owners.collect();
         query = query.bind(places).bind(clients).bind(owners);
     }

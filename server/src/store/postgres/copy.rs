@@ -8,6 +8,7 @@ use sqlx::postgres::{PgConnection, PgPool, PgRow};
 use sqlx::types::Uuid;
 
 use super::super::checksum::{AppendRow, snapshot_checksum};
+use super::super::claims::owner_bytes;
 use super::super::copy::{CopyEnd, DocumentCopy, Exported, Import, Stamp};
 use super::super::sql::{kind_name, signed};
 use super::super::{LogLimits, StoreError, StoreFuture, StoredAppend};
@@ -334,7 +335,7 @@ async fn put_owners(
             .bind(signed(copy.epoch))
             .bind(column(owners, |it| signed(it.claim.client)))
             .bind(column(owners, |it| signed(it.sequence)))
-            .bind(column(owners, |it| claims::owner_bytes(&it.claim)))
+            .bind(column(owners, |it| owner_bytes(&it.claim)))
             .execute(&mut *connection)
             .await?;
         }

@@ -6,7 +6,7 @@ use driftless_proto::name::DocumentName;
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
-use super::super::claims::StoredClaim;
+use super::super::claims::{StoredClaim, owner_bytes};
 use super::super::sql::signed;
 use super::super::{Claim, StoreError};
 use super::rows::RowStatement;
@@ -42,7 +42,7 @@ pub(super) async fn put(
                 .bind(signed(new.epoch))
                 .bind(signed(new.claim.client))
                 .bind(signed(new.sequence))
-                .bind(new.claim.owner.as_deref().map(str::as_bytes));
+                .bind(owner_bytes(new.claim));
         }
         query.execute(&mut *connection).await?;
     }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use sqlx::types::Uuid;
 
+use super::super::super::claims::owner_bytes;
 use super::super::super::{Append, Claim};
 use super::super::claims;
 use super::checksum;
@@ -94,15 +95,12 @@ fn push_claims(sql: &mut String, claims: &[(i64, &Claim)]) {
     array(sql, "bigint", claims, |sql, (_, claim)| {
         push_number(sql, claim.client as i64)
     });
-    array(
-        sql,
-        "bytea",
-        claims,
-        |sql, (_, claim)| match claims::owner_bytes(claim) {
+    array(sql, "bytea", claims, |sql, (_, claim)| {
+        match owner_bytes(claim) {
             Some(owner) => push_bytes(sql, owner),
             None => sql.push_str("NULL"),
-        },
-    );
+        }
+    });
     // The comma behind the last of them.
     sql.pop();
 }
