@@ -20,9 +20,13 @@ pub enum LoggingError {
     Started(String),
 }
 
+/// What anybody can have written to the log as an error, by a request that is none: it is answered.
+const QUIET: &str = "actix_http=off";
+
 /// Starts logging for this process.
 pub fn start(settings: &Settings) -> Result<(), LoggingError> {
-    let filter = EnvFilter::try_new(&settings.log)?;
+    // What comes later counts.
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", settings.log))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -61,10 +65,9 @@ fn banner(settings: &Settings, listen: SocketAddr, admin: &Path) -> String {
     let mut text = format!("Driftless {}\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<9}{value}\n"));
     let secure = if has_tls(settings) { "s" } else { "" };
-    line(
-        "clients",
-        format!("ws{secure}://{listen}/ws/<document>  (y-websocket)"),
-    );
+    for (name, value) in clients(settings, listen) {
+        line(name, value);
+    }
     line(
         "status",
         format!("http{secure}://{listen}/healthz  /readyz  /metrics"),
@@ -105,6 +108,23 @@ fn banner(settings: &Settings, listen: SocketAddr, admin: &Path) -> String {
         );
     }
     text
+}
+
+/// What each kind of client is told to connect to.
+fn clients(settings: &Settings, listen: SocketAddr) -> [(&'static str, String); 3] {
+    let secure = if has_tls(settings) { "s" } else { "" };
+    let place = match settings.hocuspocus_at_root {
+        true => "",
+        false => "/hocuspocus",
+    };
+    [
+        (
+            "clients",
+            format!("ws{secure}://{listen}/ws/<document>  (y-websocket)"),
+        ),
+        ("", format!("ws{secure}://{listen}{place}  (Hocuspocus)")),
+        ("", format!("ys{secure}://{listen}  (y-sweet)")),
+    ]
 }
 
 fn has_tls(settings: &Settings) -> bool {
@@ -175,6 +195,8 @@ mod tests {
         let text = told(&[("relay", "durable"), ("history", "2d")], "127.0.0.1:4242");
         for wanted in [
             "ws://127.0.0.1:4242/ws/<document>",
+            "ws://127.0.0.1:4242/hocuspocus  (",
+            "ys://127.0.0.1:4242  (",
             "http://127.0.0.1:4242/healthz",
             "./driftless-data",
             "d/admin.sock",
@@ -197,6 +219,13 @@ mod tests {
             "{text}"
         );
         assert!(text.contains(" https://127.0.0.1:4242/healthz"), "{text}");
+        assert!(text.contains(" yss://127.0.0.1:4242  ("), "{text}");
+    }
+
+    #[test]
+    fn providers_at_the_root_are_told_so() {
+        let text = told(&[("hocuspocus_at_root", "true")], "127.0.0.1:4242");
+        assert!(text.contains(" ws://127.0.0.1:4242  (Hoc"), "{text}");
     }
 
     #[test]

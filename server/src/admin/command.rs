@@ -1,13 +1,17 @@
 //! The commands of the admin socket and their replies, as JSON. Each is the edge's own type: what
 //! the server works with is converted here, so that it can change without breaking scripts.
 
+use std::collections::BTreeMap;
+
+use driftless_proto::ClientId;
+use driftless_proto::engine::Identity;
 use serde::{Deserialize, Serialize};
 
 use super::access::wire::{AccessCommand, AccessReply};
 use super::operations::{
     Damage, DocumentDetails, Imported, LiveDetails, OperationError, Repair, Verification,
 };
-use crate::store::DocumentSummary;
+use crate::store::{Claim, DocumentSummary};
 
 /// The version of the protocol; raised when an old command line would misread a new server.
 pub const VERSION: u32 = 1;
@@ -17,6 +21,11 @@ pub const LIST_LIMIT_MAX: u32 = 500;
 
 /// Damages in one reply to `verify`; more of them say nothing new.
 pub const DAMAGES_MAX: usize = 500;
+
+/// Identities in one reply to `show`, and client ids of each: enough to see who writes, few enough
+/// for a screen.
+pub const OWNERS_MAX: usize = 100;
+pub const OWNED_MAX: usize = 10;
 
 /// What is asked for. `import` carries the update as payload, `export` is answered with one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,8 +168,32 @@ pub struct Details {
     pub snapshot_sequence: u64,
     /// What is wrong behind the last good append, if anything.
     pub damage: Option<String>,
+    /// Whose client ids are; only with `client_ids = bound`.
+    pub owners: Option<Owners>,
     /// Only from a running server.
     pub live: Option<Live>,
+}
+
+/// Whose the client ids of a document are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owners {
+    /// Identities that own some.
+    pub identities: u64,
+    /// Client ids with an owner.
+    pub client_ids: u64,
+    /// The first [`OWNERS_MAX`] of the identities.
+    pub listed: Vec<Owner>,
+}
+
+/// An identity and its client ids in a document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Who it is; `None` for all without an identity, who share their ids.
+    pub identity: Option<String>,
+    /// How many are its own.
+    pub client_ids: u64,
+    /// The first [`OWNED_MAX`] of them.
+    pub listed: Vec<ClientId>,
 }
 
 /// What a running server knows of a document.
@@ -269,10 +302,31 @@ impl From<DocumentDetails> for Reply {
             state_bytes: details.state_bytes,
             snapshot_sequence: details.snapshot_sequence,
             damage: details.damage,
+            owners: details.owners.map(Owners::from),
             live: details
                 .live
                 .map(|LiveDetails { resident, sessions }| Live { resident, sessions }),
         })
+    }
+}
+
+impl From<Vec<Claim>> for Owners {
+    fn from(claims: Vec<Claim>) -> Self {
+        let client_ids = claims.len() as u64;
+        let mut owned: BTreeMap<Identity, Vec<ClientId>> = BTreeMap::new();
+        for claim in claims {
+            owned.entry(claim.owner).or_default().push(claim.client);
+        }
+        let owner = |(identity, clients): (Identity, Vec<ClientId>)| Owner {
+            identity: identity.map(|identity| identity.to_string()),
+            client_ids: clients.len() as u64,
+            listed: clients.into_iter().take(OWNED_MAX).collect(),
+        };
+        Self {
+            identities: owned.len() as u64,
+            client_ids,
+            listed: owned.into_iter().take(OWNERS_MAX).map(owner).collect(),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use driftless_proto::admission::{Limits, admit, known_of};
+use driftless_proto::admission::{GAP_CLIENTS_MAX, Limits, admit, known_of};
 use driftless_proto::engine::{Access, Acks, Rights};
 use driftless_proto::name::DocumentName;
 use driftless_proto::wire::{Message, Outbound};
@@ -126,6 +126,7 @@ impl<S: DocumentOperations> LiveOperations<S> {
                 outbox: outbox.clone(),
                 id: 0,
             },
+            greeting: Bytes::new(),
             origin,
             holder: Holder::default(),
             access: Access {
@@ -157,6 +158,7 @@ fn check_whole(state: &Bytes, update: &Bytes) -> Result<bool, OperationError> {
     let limits = Limits {
         update_bytes_max: usize::MAX,
         nesting_max: 64,
+        gap_clients_max: GAP_CLIENTS_MAX,
     };
     let admission = admit(update, &mut known, None, &limits).map_err(refused)?;
     if admission.gap.is_some() {

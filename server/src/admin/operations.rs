@@ -8,7 +8,7 @@ use bytes::Bytes;
 use driftless_proto::engine::Rights;
 use driftless_proto::name::DocumentName;
 
-use crate::store::{DocumentSummary, Origin, StoreError};
+use crate::store::{Claim, DocumentSummary, Origin, StoreError};
 
 /// A boxed future, so that the command line need not know who fulfils an operation.
 pub type OperationFuture<'a, T> =
@@ -86,6 +86,8 @@ pub struct DocumentDetails {
     pub snapshot_sequence: u64,
     /// What is wrong behind the last good append, if anything.
     pub damage: Option<String>,
+    /// Whose client ids are; `None` where they are free.
+    pub owners: Option<Vec<Claim>>,
     /// What only a running server knows; `None` on a stopped one.
     pub live: Option<LiveDetails>,
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use driftless_proto::admission::{StateVector, known_of};
 use driftless_proto::engine::{
-    Access, Acks, CloseReason, Effect, Input, LoadError, Observation, Replica, ReplicaOptions,
-    Rights, SessionId, SnapshotError, StoredDocument, build_snapshot,
+    Access, Acks, ClientIds, CloseReason, Effect, Input, LoadError, Observation, Replica,
+    ReplicaOptions, Rights, SessionId, SnapshotError, StoredDocument, build_snapshot,
 };
 use driftless_proto::name::DocumentName;
 use driftless_proto::wire::{Message, Outbound};
@@ -205,11 +205,16 @@ impl DocumentOperations for StoredOperations {
         Box::pin(async move {
             let summary = self.summary(document).await?;
             let readable = self.readable(document).await?;
+            let owners = match self.options.client_ids {
+                ClientIds::Free => None,
+                ClientIds::Bound => Some(self.store.client_owners(document, 0).await?),
+            };
             Ok(DocumentDetails {
                 summary,
                 state_bytes: readable.state.len() as u64,
                 snapshot_sequence: readable.snapshot_sequence,
                 damage: readable.damage,
+                owners,
                 live: None,
             })
         })

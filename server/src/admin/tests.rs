@@ -19,7 +19,7 @@ use super::frame::{self, FrameError, Limits};
 use super::live::OPERATOR;
 use super::operations::*;
 use super::*;
-use crate::store::{DocumentSummary, Origin};
+use crate::store::{Claim, DocumentSummary, Origin};
 
 mod access;
 
@@ -75,6 +75,10 @@ impl DocumentOperations for Recorder {
             state_bytes: 5,
             snapshot_sequence: 3,
             damage: None,
+            owners: Some(vec![Claim {
+                client: 9,
+                owner: Some("ada".into()),
+            }]),
             live: Some(LiveDetails {
                 resident: true,
                 sessions: 2,
@@ -233,6 +237,12 @@ async fn every_command_reaches_the_operations_and_back() {
         (details.summary.head, details.live.unwrap().sessions),
         (7, 2)
     );
+    let ada = command::Owner {
+        identity: Some("ada".into()),
+        client_ids: 1,
+        listed: vec![9],
+    };
+    assert_eq!(details.owners.unwrap().listed, [ada]);
 
     let export = Command::Export {
         document: document(),

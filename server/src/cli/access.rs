@@ -320,7 +320,9 @@ fn restriction_lines(restrictions: &[Restricted]) -> String {
         "ID", "AT MOST", "SINCE", "UNTIL", "WHOM"
     );
     for one in restrictions {
-        let until = one.until_ms.map_or_else(|| "lifted".to_owned(), rfc3339);
+        let until = one
+            .until_ms
+            .map_or_else(|| "until lifted".to_owned(), rfc3339);
         let _ = writeln!(
             text,
             "{:<12}  {:<7}  {:<20}  {until:<20}  {}",

@@ -324,7 +324,7 @@ pub(super) enum DocumentCommand {
         #[arg(default_value = "")]
         prefix: String,
     },
-    /// Describe one document
+    /// Describe one document; with `client_ids = bound` also whose its client ids are
     Show {
         /// The document's name
         name: String,

@@ -16,7 +16,7 @@ use crate::backends::{bus_options, postgres_options};
 use crate::bus::redis::{self, Database, RedisProblem};
 use crate::clock::Clock;
 use crate::config::parts::certificate_files;
-use crate::config::{BusLocation, Settings, StoreLocation};
+use crate::config::{BusLocation, Settings, StoreLocation, check};
 use crate::finding::{Finding, Grade};
 use crate::store::data_folder::DataFolder;
 use crate::store::{StoreError, postgres, sqlite};
@@ -31,6 +31,7 @@ pub(super) fn perform(
     as_json: bool,
     context: &mut Context<'_>,
 ) -> Result<(), Failure> {
+    check::servable(settings)?;
     let findings = run(async { Ok(examine(settings).await) })?;
     if as_json {
         print::json(&findings_json(&findings), context.output)?;

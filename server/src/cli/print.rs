@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::time::rfc3339;
 use super::{Failure, access, unwritable};
 use crate::admin::Reply;
-use crate::admin::command::{Details, Repaired, Summary, Verified};
+use crate::admin::command::{Details, Owners, Repaired, Summary, Verified};
 use crate::config::units::show_size;
 
 /// Prints one JSON value on lines of its own.
@@ -126,6 +126,37 @@ fn show(details: &Details) -> String {
         Some(live) if live.resident => line("sessions", live.sessions.to_string()),
         Some(_) => line("sessions", "0 (not in memory)".into()),
         None => line("sessions", "the server is stopped".into()),
+    }
+    match &details.owners {
+        Some(owners) if owners.identities == 0 => line("client ids", "none has an owner".into()),
+        Some(owners) => {
+            let (ids, identities) = (owners.client_ids, owners.identities);
+            line("client ids", format!("{ids} (owners: {identities})"));
+            text += &owned(owners);
+        }
+        None => {}
+    }
+    text
+}
+
+/// Whose client ids are, a line for each identity.
+fn owned(owners: &Owners) -> String {
+    let mut text = String::new();
+    for owner in &owners.listed {
+        let who = match &owner.identity {
+            Some(identity) => safe(identity),
+            None => "(nobody)".to_owned(),
+        };
+        let ids: Vec<String> = owner.listed.iter().map(u64::to_string).collect();
+        let more = match owner.client_ids.saturating_sub(ids.len() as u64) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let _ = writeln!(text, "{:<11} {who}: {}{more}", "", ids.join(", "));
+    }
+    let more = owners.identities.saturating_sub(owners.listed.len() as u64);
+    if more > 0 {
+        let _ = writeln!(text, "{:<11} … and {more} more", "");
     }
     text
 }

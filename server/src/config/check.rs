@@ -4,7 +4,7 @@ use super::error::ConfigError;
 use super::table::Settings;
 use super::units::{show_duration_ms, show_size};
 
-/// Refuses settings that contradict each other.
+/// Refuses sizes and times that contradict each other.
 pub fn consistent(settings: &Settings) -> Result<(), ConfigError> {
     if settings.frame_bytes_max < settings.document_bytes_max {
         return Err(ConfigError::Conflict(format!(
@@ -30,6 +30,12 @@ pub fn consistent(settings: &Settings) -> Result<(), ConfigError> {
             show_size(settings.frame_bytes_max),
         )));
     }
+    Ok(())
+}
+
+/// Refuses what a server cannot do as told. Commands that open no port do not ask: an operator's shell may
+/// hold the secrets of the server and nothing else of it.
+pub fn servable(settings: &Settings) -> Result<(), ConfigError> {
     authenticates_one_way(settings)?;
     knows_identities_to_show(settings)?;
     encrypts_with_both(settings)
@@ -99,8 +105,9 @@ pub fn authenticates(settings: &Settings) -> bool {
     has_keys(settings) || settings.auth_hook_url.is_some()
 }
 
-/// Refuses to serve strangers: asked by `serve`, not by commands that open no port.
+/// Refuses to serve strangers, and what [`servable`] refuses.
 pub fn guarded(settings: &Settings) -> Result<(), ConfigError> {
+    servable(settings)?;
     let is_loopback = settings.listen.ip().to_canonical().is_loopback();
     if is_loopback || settings.insecure_open || authenticates(settings) {
         return Ok(());

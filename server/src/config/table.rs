@@ -310,8 +310,8 @@ settings! {
              larger frame is taken alone.";
         "session_queue_bytes_max" as session_queue_bytes_max: Size -> u64 [4 * KIB, 64 * MIB]
             = Preset::Fixed("256KiB"),
-            "Bytes that wait for one slow reader. Past it the queue is dropped and the reader is \
-             resynced when it reads again.";
+            "Bytes that wait for one slow reader. Past it nothing more is queued, and the reader is \
+             resynced once it has read what waits.";
         "commit_queue_bytes_max" as commit_queue_bytes_max: Size -> u64 [MIB, 64 * GIB]
             = Preset::Fixed("256MiB"),
             "Edits of all documents that wait for the disk. When full writers are told to stop, \
@@ -354,7 +354,7 @@ settings! {
             "How long presence outlives a lost connection, so that a reconnect does not blink.";
         "stuck_timeout_ms" as stuck_timeout_ms: Milliseconds -> u64 [1_000, 600_000]
             = Preset::Fixed("10s"),
-            "A document that handles one message for longer is replaced from the store.";
+            "A document that works on one round of messages for longer is replaced from the store.";
         "shutdown_timeout_ms" as shutdown_timeout_ms: Milliseconds -> u64 [100, 600_000]
             = Preset::Fixed("15s"),
             "Time for a graceful stop: commit everything, tell clients to move, exit 0. \

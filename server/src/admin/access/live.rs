@@ -48,7 +48,7 @@ impl AccessOperations for LiveAccess {
     fn end_sessions<'a>(&'a self, selection: &'a Selection) -> OperationFuture<'a, Effect> {
         Box::pin(async move {
             check(selection)?;
-            let effect = momentary(self.keeper.end(selection.clone()));
+            let effect = momentary(self.keeper.end(selection.clone()).await);
             tracing::info!(
                 ?selection,
                 sessions = effect.sessions,
@@ -61,7 +61,7 @@ impl AccessOperations for LiveAccess {
     fn check_sessions<'a>(&'a self, selection: &'a Selection) -> OperationFuture<'a, Effect> {
         Box::pin(async move {
             check(selection)?;
-            let effect = momentary(self.keeper.recheck(selection.clone()));
+            let effect = momentary(self.keeper.recheck(selection.clone()).await);
             tracing::info!(
                 ?selection,
                 sessions = effect.sessions,

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::stopped::{Stopped, typed};
 use super::*;
 use crate::store::data_folder::DATABASE_FILE_NAME;
-use crate::store::{Append, Origin, Store};
+use crate::store::{Append, Claim, Origin, Store};
 
 /// Spoils what is stored under a sequence number, as a bad disk would.
 pub(super) fn spoil(stopped: &Stopped, sequence: i64) {
@@ -84,6 +84,15 @@ fn damage_is_found_cut_and_released() {
 
 /// Logs an update as if it had been admitted, with the right checksum.
 fn log_unchecked(stopped: &Stopped, update: Vec<u8>) {
+    log_claiming(stopped, update, &[]);
+}
+
+/// The same, and gives client ids to identities.
+fn log_claiming(stopped: &Stopped, update: Vec<u8>, owners: &[(u64, Option<&str>)]) {
+    let claim = |&(client, owner): &(u64, Option<&str>)| Claim {
+        client,
+        owner: owner.map(Into::into),
+    };
     stopped.with_store(async |store| {
         let append = Append {
             document: DocumentName::new("a").unwrap(),
@@ -93,7 +102,7 @@ fn log_unchecked(stopped: &Stopped, update: Vec<u8>) {
             time_ms: 1,
             update: update.clone().into(),
             after: None,
-            claims: Vec::new(),
+            claims: owners.iter().map(claim).collect(),
         };
         store.commit(&[append]).await.unwrap();
         store.close().await.unwrap();
@@ -115,6 +124,71 @@ fn an_intact_append_that_does_not_apply_is_cut_with_all_that_follows() {
     assert_eq!(repaired, expected);
     stopped.run(&["doc", "verify", "a"]).text();
     stopped.import("a", &typed(4, 0, "x")).text();
+}
+
+/// What `doc show a` prints where client ids belong to somebody.
+fn shown_bound(stopped: &Stopped, more: &[&str]) -> Ran {
+    let data = stopped.data();
+    let data = ["doc", "show", "a", "--data", data.to_str().unwrap()];
+    let environment = vec![("DRIFTLESS_CLIENT_IDS", "bound")];
+    ran_with(&[&data[..], more].concat(), &environment, b"")
+}
+
+#[test]
+fn a_document_with_bound_client_ids_tells_whose_they_are() {
+    let stopped = Stopped::new();
+    let mut owners: Vec<(u64, Option<&str>)> = (1..=300).map(|it| (it, Some("robot"))).collect();
+    owners.extend([(700, Some("a\u{202e}da")), (900, None)]);
+    log_claiming(&stopped, typed(1, 0, "x"), &owners);
+    let owners = shown_bound(&stopped, &["--json"]).json()["owners"].clone();
+    let first: Vec<u64> = (1..=10).collect();
+    let expected = json!({
+        "identities": 3,
+        "client_ids": 302,
+        "listed": [
+            { "identity": null, "client_ids": 1, "listed": [900] },
+            { "identity": "a\u{202e}da", "client_ids": 1, "listed": [700] },
+            { "identity": "robot", "client_ids": 300, "listed": first },
+        ],
+    });
+    assert_eq!(owners, expected);
+    let page = shown_bound(&stopped, &[]).text();
+    for line in [
+        "client ids  302 (owners: 3)\n",
+        "  (nobody): 900\n",
+        "  a\\u{202e}da: 700\n",
+        "  robot: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 290 more\n",
+    ] {
+        assert!(page.contains(line), "{line} in {page}");
+    }
+    let page = shown_bound(&written(), &[]).text();
+    assert!(page.contains("client ids  none has an owner\n"), "{page}");
+}
+
+#[test]
+fn where_client_ids_are_free_nobody_is_listed() {
+    let stopped = Stopped::new();
+    log_claiming(&stopped, typed(1, 0, "x"), &[(1, Some("ada"))]);
+    let shown = stopped.run(&["doc", "show", "a", "--json"]).json();
+    assert_eq!(shown.get("owners"), Some(&json!(null)));
+    let page = stopped.run(&["doc", "show", "a"]).text();
+    assert!(!page.contains("client ids"), "{page}");
+}
+
+#[test]
+fn a_document_of_many_identities_lists_some_and_counts_the_others() {
+    let stopped = Stopped::new();
+    let names: Vec<String> = (0..150).map(|it| format!("user {it:03}")).collect();
+    let identities = names.iter().map(|it| Some(it.as_str()));
+    let owners: Vec<_> = (1..).zip(identities).collect();
+    log_claiming(&stopped, typed(1, 0, "x"), &owners);
+    let owners = shown_bound(&stopped, &["--json"]).json()["owners"].clone();
+    assert_eq!(owners["identities"], 150);
+    assert_eq!(owners["listed"].as_array().unwrap().len(), 100);
+    let page = shown_bound(&stopped, &[]).text();
+    assert!(page.contains("user 099: 100\n"), "{page}");
+    assert!(page.contains("  … and 50 more\n"), "{page}");
+    assert!(!page.contains("user 100"), "{page}");
 }
 
 #[test]

@@ -54,6 +54,24 @@ fn an_unguarded_port_is_printed_but_refused() {
 }
 
 #[test]
+fn an_operators_shell_may_hold_the_secrets_of_the_server_and_nothing_else_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let secret = "a secret of the server, 32 bytes long";
+    let environment = vec![
+        ("DRIFTLESS_AUTH_HOOK_SECRET", secret),
+        ("DRIFTLESS_TLS_KEY", "key.pem"),
+    ];
+    for command in [["access", "list"], ["session", "list"], ["doc", "list"]] {
+        let arguments = [&command[..], &["--data", data]].concat();
+        let ran = ran_with(&arguments, &environment, b"");
+        assert!(!ran.failed(EXIT_NOT_FOUND).contains("hook"));
+    }
+    let refused = ran_with(&["serve", "--data", data], &environment, b"");
+    assert!(refused.failed(EXIT_USAGE).contains("belong together"));
+}
+
+#[test]
 fn repeated_lists_are_collected() {
     let arguments = ["config", "--json", "--allow-origin", "https://a.example"];
     let more = ["--allow-origin", "https://b.example"];
