@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use bytes::Bytes;
 use driftless_proto::admission::{
-    Known, Limits, admit, chunks, describe_subdocuments, known_of, merge,
+    GAP_CLIENTS_MAX, Known, Limits, admit, chunks, describe_subdocuments, known_of, merge,
 };
 use serde_json::{Value, json};
 use support::history::{apply, doc, state};
@@ -20,6 +20,7 @@ use yrs::{Doc, GetString, ReadTxn, Transact, WriteTxn};
 const LIMITS: Limits = Limits {
     update_bytes_max: 1 << 24,
     nesting_max: 64,
+    gap_clients_max: GAP_CLIENTS_MAX,
 };
 
 /// How many histories are tried; `DRIFTLESS_INTEROP_HISTORIES` changes it.

@@ -2,24 +2,30 @@
 //! pays it when this one is gone.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::receipts::QUESTIONS_MAX;
+use super::receipts::{QUESTIONS_MAX, is_made_before};
+use crate::admission::StateVector;
 use crate::wire::Message;
 
 /// The account of one session, written by the caller of the replica: of what it gives to it and of the
 /// effects that it performs. What a replica decided and nobody performed did not happen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Arrears {
-    /// Receipts that the client waits for.
-    pub(super) owed: u64,
+    /// Receipts that the client waits for. What a replica decides is performed at the end of its turn,
+    /// perhaps behind what is received later or what it says of the same updates first: so each of these
+    /// two may be below 0 for a while. Their sum is what the client counts.
+    pub(super) owed: i64,
+    /// Updates that were answered by a refusal: it counts them still.
+    pub(super) refused: i64,
     /// The step 1s that it was sent and has not answered; true where it counts the answer.
     pub(super) questions: VecDeque<bool>,
     /// It sent a step 1 and was not asked in return.
     pub(super) unasked: bool,
-    /// What it had at its step 1, encoded, until it answered ours.
-    pub(super) announced: Option<Bytes>,
+    /// What it had at its first step 1, until it answered ours.
+    pub(super) announced: Option<Arc<StateVector>>,
+    /// It has answered: what it had queued while its socket was not open came before.
+    pub(super) has_answered: bool,
 }
 
 impl Arrears {
@@ -28,22 +34,25 @@ impl Arrears {
         match message {
             Message::SyncStep1 { vector } => {
                 // It begins to count anew: one answer, to the question that it is asked next.
-                self.owed = 0;
+                (self.owed, self.refused) = (0, 0);
                 self.unasked = true;
                 self.questions
                     .iter_mut()
                     .for_each(|is_counted| *is_counted = false);
-                // A copy, so that the frame it came in can go.
-                self.announced = Some(Bytes::copy_from_slice(vector));
+                // What cannot be read ends the session.
+                let announced = StateVector::decode(vector).ok();
+                self.announced = announced.filter(|_| !self.has_answered).map(Arc::new);
             }
             Message::SyncStep2 { .. } => {
                 let is_counted = self.questions.pop_front().unwrap_or(true);
-                self.owed += u64::from(is_counted);
-                if is_counted {
-                    self.announced = None;
-                }
+                self.owed += i64::from(is_counted);
+                (self.announced, self.has_answered) = (None, true);
             }
-            Message::Update { .. } => self.owed += 1,
+            Message::Update { update } => {
+                let announced = self.announced.as_deref();
+                let is_counted = !announced.is_some_and(|vector| is_made_before(update, vector));
+                self.owed += i64::from(is_counted);
+            }
             _ => {}
         }
     }
@@ -57,9 +66,26 @@ impl Arrears {
         self.questions.push_back(is_counted);
     }
 
-    /// So many updates were answered, or will not be.
-    pub fn note_answered(&mut self, count: u64) {
-        // What was refused may be answered a second time, once it was taken in after all.
-        self.owed = self.owed.saturating_sub(count);
+    /// So many updates were answered; not with true: they were refused.
+    pub fn note_answered(&mut self, accepted: Option<bool>, count: u64) {
+        let count = count.cast_signed();
+        self.owed -= count;
+        if accepted != Some(true) {
+            self.refused += count;
+        }
+    }
+
+    /// So many updates that were refused are answered a second time, once they are taken in.
+    pub fn note_restored(&mut self, count: u64) {
+        let count = count.cast_signed();
+        self.refused -= count;
+        self.owed += count;
+    }
+
+    /// What the next replica owes, and what was refused.
+    pub(super) fn balance(&self) -> (u64, u64) {
+        let total = (self.owed + self.refused).max(0);
+        let refused = self.refused.clamp(0, total);
+        ((total - refused).cast_unsigned(), refused.cast_unsigned())
     }
 }

@@ -11,7 +11,6 @@ use bytes::Bytes;
 
 use super::replica::Replica;
 use super::types::{Claim, ClientIds, Effect, Identity, Observation, Rights, SessionId};
-use super::writes::Taken;
 use crate::ClientId;
 use crate::admission::{Admission, Advance, Refusal, StateVector};
 
@@ -141,12 +140,9 @@ impl Replica {
     pub(super) fn deny_in_others_name(
         &mut self,
         session: SessionId,
-        update: &Bytes,
         others: &StateVector,
         effects: &mut Vec<Effect>,
-    ) -> Taken {
-        let preview = self.state.preview(update, &self.limits);
-        let was_announced = preview.is_ok_and(|admission| self.was_announced(session, &admission));
+    ) {
         effects.push(Effect::Observed(Observation::NotYours { session }));
         self.deny(session, NOT_YOURS.to_owned(), effects);
         if let Some(peer) = self.sessions.get_mut(&session) {
@@ -161,10 +157,6 @@ impl Replica {
                 peer.awaits_others = StateVector::default();
                 self.awaiting_others.remove(&session);
             }
-        }
-        Taken {
-            is_taken: false,
-            was_announced,
         }
     }
 

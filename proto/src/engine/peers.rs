@@ -6,7 +6,7 @@ use super::arrears::Arrears;
 use super::receipts::Receipts;
 use super::replica::Replica;
 use super::session::{Phase, Session};
-use super::types::{Access, Acks, Effect, Identity, SessionId};
+use super::types::{Access, Acks, Effect, Identity, Rights, SessionId};
 use crate::admission::StateVector;
 use crate::wire::Outbound;
 
@@ -37,8 +37,15 @@ impl Replica {
         }
         // The former replica may have lost what it sent: only its answer tells that all is here.
         peer.claims_more = true;
+        let has_refused = peer.receipts.as_ref().is_some_and(Receipts::has_refused);
+        // Else it is asked when it may write again.
+        let may_write = peer.rights >= Rights::Write;
+        peer.refused = has_refused && !may_write;
         self.sessions.insert(session, peer);
         self.live = None;
+        if has_refused && may_write {
+            self.restore_receipts(session, effects);
+        }
         self.ask_step1(session, arrears.unasked, effects);
         effects.push(Effect::NotifyDrained { session });
     }

@@ -6,15 +6,19 @@
 //! answered exactly once, and the answer to a step 1 that the server sent on its own account is not.
 //! Nor is what a client sends between its step 1 and its answer to ours and had made before: a
 //! provider queues changes while its socket is not open, begins to count anew with its step 1, and
-//! sends the queue behind it.
+//! sends the queue behind it, once it has heard the server for the first time.
 //! (Source: `HocuspocusProvider.ts` of 2.15, 3.4 and 4.8: `resetUnsyncedChanges` sets 1 with every
 //! step 1 of the client, `decrementUnsyncedChanges` takes 1 for each SyncStatus.)
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::arrears::Arrears;
+use super::replica::VALUE_NESTING_MAX;
 use super::types::{Effect, SessionId};
-use crate::admission::{Admission, StateVector};
+use crate::admission::{self, StateVector};
 
 /// The most answers that are kept apart; beyond it the last two become one, which then waits for the
 /// later commit. A client that types waits for a few.
@@ -33,14 +37,28 @@ struct Owed {
     count: u64,
 }
 
+/// The answer of a session to a step 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// The client waits for a receipt.
+    pub(super) is_counted: bool,
+    /// It is to a question of a former replica.
+    pub(super) is_stale: bool,
+}
+
 /// The answers a session is owed.
 #[derive(Debug, Default)]
 pub(super) struct Receipts {
     owed: VecDeque<Owed>,
     /// The step 1s it was sent and has not answered; true where it counts the answer.
     questions: VecDeque<bool>,
-    /// What the client had at its step 1, until it answered ours.
-    announced: Option<StateVector>,
+    /// How many of them a former replica sent, the first ones. It may have shown what was never stored,
+    /// so that their answers do not tell that all is here.
+    stale: usize,
+    /// What the client had at its first step 1, until it answered ours.
+    announced: Option<Arc<StateVector>>,
+    /// It has answered: what it had queued while its socket was not open came before.
+    has_answered: bool,
     /// Answers of refusal that the client got since it began to count: it still counts those updates.
     refused: u64,
 }
@@ -48,15 +66,17 @@ pub(super) struct Receipts {
 impl Receipts {
     /// What a former replica left open. The updates are due once all that the client has is here.
     pub(super) fn take_over(arrears: &Arrears) -> Self {
-        let announced = arrears.announced.as_deref();
+        let (owed, refused) = arrears.balance();
         let mut receipts = Self {
             questions: arrears.questions.clone(),
-            // It was readable when it came: or the session had ended.
-            announced: announced.and_then(|vector| StateVector::decode(vector).ok()),
+            stale: arrears.questions.len(),
+            announced: arrears.announced.clone(),
+            has_answered: arrears.has_answered,
+            refused,
             ..Self::default()
         };
-        if arrears.owed > 0 {
-            receipts.accept(None, arrears.owed);
+        if owed > 0 {
+            receipts.accept(None, owed);
         }
         receipts
     }
@@ -65,34 +85,32 @@ impl Receipts {
     pub(super) fn ask(&mut self, is_counted: bool) {
         if self.questions.len() >= QUESTIONS_MAX {
             self.questions.pop_front();
+            self.stale = self.stale.saturating_sub(1);
         }
         self.questions.push_back(is_counted);
     }
 
-    /// The session answered a step 1; whether it counts that. What nobody asked for is counted.
-    pub(super) fn take_question(&mut self) -> bool {
-        let is_counted = self.questions.pop_front().unwrap_or(true);
-        if is_counted {
-            self.announced = None;
+    /// The session answered a step 1. What nobody asked for is counted.
+    pub(super) fn take_question(&mut self) -> Answer {
+        (self.announced, self.has_answered) = (None, true);
+        let is_stale = self.stale > 0;
+        self.stale -= usize::from(is_stale);
+        Answer {
+            is_counted: self.questions.pop_front().unwrap_or(true),
+            is_stale,
         }
-        is_counted
     }
 
-    /// Whether all of an update was made before the client's step 1. Nobody can tell that of a
-    /// deletion: it then counts as made before, since a receipt too many says that something is saved
-    /// which is not, and one too few is made good by the next connection.
-    pub(super) fn was_announced(&self, admission: &Admission) -> bool {
-        let Some(announced) = &self.announced else {
-            return false;
-        };
-        let admitted = admission.admitted.iter().flat_map(|part| &part.advances);
-        let mut ends = admitted.map(|advance| (advance.client, advance.to));
-        let mut wanted = admission
-            .gap
-            .iter()
-            .flat_map(|gap| gap.wants.iter().copied());
-        ends.all(|(client, clock)| clock <= announced.get(client))
-            && wanted.all(|(client, clock)| clock <= announced.get(client))
+    /// Whether all of an update was made before the client's step 1, so that the client does not count
+    /// it.
+    pub(super) fn was_announced(&self, update: &Bytes) -> bool {
+        let announced = self.announced.as_deref();
+        announced.is_some_and(|vector| is_made_before(update, vector))
+    }
+
+    /// Whether the client has updates that were refused and that it still counts.
+    pub(super) fn has_refused(&self) -> bool {
+        self.refused > 0
     }
 
     /// Whether anything is owed.
@@ -134,11 +152,28 @@ impl Receipts {
         0
     }
 
-    /// What was refused is taken in after all, once the client has sent it again.
-    pub(super) fn restore(&mut self) {
+    /// What was refused is taken in after all, once the client has sent it again; how many updates.
+    pub(super) fn restore(&mut self) -> u64 {
         let count = std::mem::take(&mut self.refused);
         if count > 0 {
             self.accept(None, count);
+        }
+        count
+    }
+
+    /// What was to bring all that is missing was refused. Without this what waits for it would hold up
+    /// all answers behind it.
+    pub(super) fn refuse_missing(&mut self) {
+        for owed in self.owed.iter_mut().filter(|owed| owed.version.is_none()) {
+            (owed.version, owed.accepted) = (Some(0), false);
+            self.refused += owed.count;
+        }
+    }
+
+    /// What was taken in last is not known to be all: the next answer tells.
+    pub(super) fn doubt(&mut self) {
+        if let Some(last) = self.owed.back_mut() {
+            last.version = None;
         }
     }
 
@@ -153,7 +188,8 @@ impl Receipts {
     /// step 1 that it is about to be sent.
     pub(super) fn start_anew(&mut self, announced: StateVector) {
         self.refused = 0;
-        self.announced = Some(announced);
+        // On a socket that was open all the time nothing was queued.
+        self.announced = (!self.has_answered).then(|| Arc::new(announced));
         // It counts one answer from now on: the one to the question that it is about to be asked.
         self.questions
             .iter_mut()
@@ -178,7 +214,16 @@ impl Receipts {
     }
 }
 
-/// Says that updates that a session sent are not answered.
+/// Whether an update was made before the client had this: it holds and deletes nothing beyond. Of a
+/// deletion of what was there nobody can tell when it was made: it counts as made before, since a receipt
+/// too many says that something is saved which is not, and one too few is made good by the next
+/// connection.
+pub(super) fn is_made_before(update: &Bytes, announced: &StateVector) -> bool {
+    // What cannot be read ends the session.
+    admission::ends(update, VALUE_NESTING_MAX).is_ok_and(|ends| announced.covers(&ends))
+}
+
+/// Says that refusals are not told.
 pub(super) fn give_up_receipts(session: SessionId, count: u64, effects: &mut Vec<Effect>) {
     if count > 0 {
         effects.push(Effect::Receipts {
@@ -224,9 +269,9 @@ mod tests {
         let mut receipts = Receipts::default();
         receipts.ask(false);
         receipts.ask(true);
-        assert!(!receipts.take_question());
-        assert!(receipts.take_question());
-        assert!(receipts.take_question(), "nobody asked");
+        assert!(!receipts.take_question().is_counted);
+        assert!(receipts.take_question().is_counted);
+        assert!(receipts.take_question().is_counted, "nobody asked");
         receipts.accept(Some(7), 3);
         receipts.start_anew(StateVector::default());
         assert_eq!(receipts.take_due(7), None);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::close::CloseReason;
 use super::owners::Owners;
 use super::presence::{Presence, PresenceOptions};
+use super::receipts::Receipts;
 use super::relay::Gated;
 use super::session::{Phase, Session};
 use super::state::State;
@@ -15,7 +16,7 @@ use super::types::{
     Claim, ClientIds, Effect, Input, LoadError, Observation, Relay, ReplicaOptions, SessionId,
     StoredDocument, Writes,
 };
-use crate::admission::{Admitted, Advance, Limits, Refusal, StateVector};
+use crate::admission::{Admitted, Advance, GAP_CLIENTS_MAX, Limits, Refusal, StateVector};
 use crate::wire::{Message, Outbound};
 
 /// How deep JSON and other values may nest inside one struct; yrs reads them by recursion.
@@ -104,6 +105,7 @@ impl Replica {
         let limits = Limits {
             update_bytes_max: options.update_bytes_max,
             nesting_max: VALUE_NESTING_MAX,
+            gap_clients_max: GAP_CLIENTS_MAX,
         };
         let presence = Presence::new(PresenceOptions {
             timeout_ms: options.presence_timeout_ms,
@@ -329,13 +331,15 @@ impl Replica {
                 Err(refusal) => self.refuse(now_ms, session, refusal, effects),
             },
             Message::SyncStep2 { update } => {
-                peer.answered = true;
-                if let Some(open) = &mut peer.gap {
-                    open.answered = true;
-                }
                 let receipts = peer.receipts.as_mut();
-                let counts = receipts.is_some_and(|receipts| receipts.take_question());
-                self.receive_update(now_ms, session, &update, counts, effects);
+                let answer = receipts.map(Receipts::take_question).unwrap_or_default();
+                if !answer.is_stale {
+                    peer.answered = true;
+                    if let Some(open) = &mut peer.gap {
+                        open.answered = true;
+                    }
+                }
+                self.receive_answer(now_ms, session, &update, answer, effects);
             }
             Message::Update { update } => {
                 peer.updated = true;

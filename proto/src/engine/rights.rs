@@ -136,11 +136,21 @@ impl Replica {
             return;
         }
         (peer.answered, peer.claims_more) = (false, true);
-        if let Some(receipts) = &mut peer.receipts {
-            receipts.restore();
-            self.probing.insert(session);
-        }
+        self.restore_receipts(session, effects);
         self.ask_step1(session, false, effects);
+    }
+
+    /// Owes a session receipts for what was refused, once it has brought it again.
+    pub(super) fn restore_receipts(&mut self, session: SessionId, effects: &mut Vec<Effect>) {
+        let peer = self.sessions.get_mut(&session);
+        let Some(receipts) = peer.and_then(|peer| peer.receipts.as_mut()) else {
+            return;
+        };
+        let count = receipts.restore();
+        if count > 0 {
+            effects.push(Effect::Restored { session, count });
+        }
+        self.probing.insert(session);
     }
 
     pub(super) fn notify(&self, session: SessionId, notice: Notice, effects: &mut Vec<Effect>) {

@@ -94,6 +94,7 @@ impl State {
         let limits = Limits {
             update_bytes_max: usize::MAX,
             nesting_max: usize::MAX,
+            gap_clients_max: usize::MAX,
         };
         match admission::admit(update, &mut self.known, None, &limits) {
             Ok(Admission {

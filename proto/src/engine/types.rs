@@ -91,6 +91,15 @@ pub struct NodePresence {
     pub released: Vec<ClientId>,
 }
 
+impl NodePresence {
+    /// What it costs to keep, in bytes.
+    pub fn bytes(&self) -> usize {
+        let owner_bytes = |owner: &(ClientId, Arc<str>)| size_of_val(owner) + owner.1.len();
+        let owners: usize = self.owners.iter().map(owner_bytes).sum();
+        self.entries.len() + owners + size_of_val(&self.released[..])
+    }
+}
+
 /// When peers see a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relay {
@@ -324,9 +333,16 @@ pub enum Effect {
     Receipts {
         /// Whose updates.
         session: SessionId,
-        /// What became of them; `None`: nothing is sent, since they were made before the peer's step 1,
-        /// or too many refusals wait.
+        /// What became of them; `None`: they are refused and nothing is sent, since too many refusals
+        /// wait.
         accepted: Option<bool>,
+        /// How many.
+        count: u64,
+    },
+    /// Updates that were answered by a refusal are answered once more, when they are taken in.
+    Restored {
+        /// Whose updates.
+        session: SessionId,
         /// How many.
         count: u64,
     },

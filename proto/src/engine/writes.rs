@@ -4,11 +4,11 @@ use bytes::Bytes;
 
 use super::close::CloseReason;
 use super::owners::NotAdmitted;
-use super::receipts::give_up_receipts;
+use super::receipts::{Answer, give_up_receipts};
 use super::replica::{Replica, Staged};
 use super::session::OpenGap;
 use super::types::{Claim, Effect, HELD, Observation, Rights, SessionId, Suspect, Writes};
-use crate::admission::{self, Admission, Admitted, Advance, Gap, Refusal, StateVector};
+use crate::admission::{self, Admission, Admitted, Advance, Gap, Limits, Refusal, StateVector};
 use crate::wire::Outbound;
 
 /// How long a peer with an open gap is left alone between two questions. Its answer to the first
@@ -26,7 +26,7 @@ const DOCUMENT_FULL: &str = "This document has reached its size limit and is rea
 
 impl Replica {
     /// The version that everything handled so far will have.
-    pub(super) fn staged_version(&self) -> u64 {
+    pub fn staged_version(&self) -> u64 {
         self.version + self.staged_own
     }
 
@@ -117,7 +117,8 @@ impl Replica {
         false
     }
 
-    /// Takes an update in, or says why not. `counts`: the session expects a receipt for it.
+    /// Takes an update in, or says why not; true when all that is new in it is part of the document, or
+    /// will be once a gap is filled. `counts`: the session expects a receipt for it.
     pub(super) fn receive_update(
         &mut self,
         now_ms: u64,
@@ -125,30 +126,48 @@ impl Replica {
         update: &Bytes,
         counts: bool,
         effects: &mut Vec<Effect>,
-    ) {
-        let Taken {
-            is_taken,
-            was_announced,
-        } = self.take_update(now_ms, session, update, effects);
+    ) -> bool {
+        let receipts = self.sessions.get(&session);
+        let receipts = receipts.and_then(|peer| peer.receipts.as_ref());
+        let counts = counts && receipts.is_some_and(|receipts| !receipts.was_announced(update));
+        let is_taken = self.take_update(now_ms, session, update, effects);
         let version = self.staged_version();
         let Some(peer) = self.sessions.get_mut(&session) else {
-            return;
+            return is_taken;
         };
         let is_complete = peer.gap.is_none();
         let Some(receipts) = &mut peer.receipts else {
-            return;
+            return is_taken;
         };
-        if !counts {
-            // The answer to a question of ours, or an update that is owed a receipt already.
-        } else if was_announced {
-            give_up_receipts(session, 1, effects);
-        } else if is_taken {
+        if counts && is_taken {
             receipts.accept(is_complete.then_some(version), 1);
-        } else {
+        } else if counts {
             let given_up = receipts.refuse();
             give_up_receipts(session, given_up, effects);
         }
         self.probing.insert(session);
+        is_taken
+    }
+
+    /// Takes in what answers a step 1. What waits for it is refused when it is.
+    pub(super) fn receive_answer(
+        &mut self,
+        now_ms: u64,
+        session: SessionId,
+        update: &Bytes,
+        answer: Answer,
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_taken = self.receive_update(now_ms, session, update, answer.is_counted, effects);
+        let peer = self.sessions.get_mut(&session);
+        let Some(receipts) = peer.and_then(|peer| peer.receipts.as_mut()) else {
+            return;
+        };
+        if !is_taken {
+            receipts.refuse_missing();
+        } else if answer.is_stale && answer.is_counted {
+            receipts.doubt();
+        }
     }
 
     /// Stages what an update brings, or says why not.
@@ -158,34 +177,32 @@ impl Replica {
         session: SessionId,
         update: &Bytes,
         effects: &mut Vec<Effect>,
-    ) -> Taken {
+    ) -> bool {
         let may_write = self.sessions.get(&session).map(|peer| peer.rights) >= Some(Rights::Write);
         if !may_write || self.writes != Writes::Open {
             return self.receive_unwelcome(now_ms, session, update, may_write, effects);
         }
         if self.is_banned(update) {
             self.refuse(now_ms, session, Refusal::TornNeighbours, effects);
-            return Taken::NOT;
+            return false;
         }
         match self.may_grow(update) {
             Ok(true) => {}
             Ok(false) => {
                 self.deny(session, DOCUMENT_FULL.to_owned(), effects);
-                return Taken::NOT;
+                return false;
             }
             Err(WriteError::Refused(refusal)) => {
                 self.refuse(now_ms, session, refusal, effects);
-                return Taken::NOT;
+                return false;
             }
             Err(WriteError::Failed) => {
                 self.die(Vec::new(), effects);
-                return Taken::NOT;
+                return false;
             }
         }
         match self.admit_from(session, update) {
-            Ok(admission) => {
-                let was_announced = self.was_announced(session, &admission);
-                let Admission { admitted, gap } = admission;
+            Ok(Admission { admitted, gap }) => {
                 match admitted {
                     Some(admitted) => {
                         let claims = self.claim(session, &admitted.advances);
@@ -197,17 +214,15 @@ impl Replica {
                     Some(gap) => self.open_gap(session, gap, effects),
                     None => self.settle(session),
                 }
-                Taken {
-                    is_taken: true,
-                    was_announced,
-                }
+                true
             }
             Err(NotAdmitted::NotYours(others)) => {
-                self.deny_in_others_name(session, update, &others, effects)
+                self.deny_in_others_name(session, &others, effects);
+                false
             }
             Err(NotAdmitted::Refused(refusal)) => {
                 self.refuse(now_ms, session, refusal, effects);
-                Taken::NOT
+                false
             }
         }
     }
@@ -221,12 +236,6 @@ impl Replica {
             admitted,
             claims,
         });
-    }
-
-    pub(super) fn was_announced(&self, session: SessionId, admission: &Admission) -> bool {
-        let peer = self.sessions.get(&session);
-        let receipts = peer.and_then(|peer| peer.receipts.as_ref());
-        receipts.is_some_and(|receipts| receipts.was_announced(admission))
     }
 
     /// Stages what another node has committed. It builds on what came before it in the log: if that
@@ -256,7 +265,12 @@ impl Replica {
         owners: Vec<Claim>,
         effects: &mut Vec<Effect>,
     ) {
-        match self.state.admit(update, &self.limits) {
+        // It was taken in update by update.
+        let limits = Limits {
+            update_bytes_max: usize::MAX,
+            ..self.limits
+        };
+        match self.state.admit(update, &limits) {
             Ok(Admission { admitted, .. }) => {
                 if let Some(admitted) = admitted {
                     let claims = self.claim_held(owners);
@@ -278,15 +292,14 @@ impl Replica {
         update: &Bytes,
         may_write: bool,
         effects: &mut Vec<Effect>,
-    ) -> Taken {
+    ) -> bool {
         let admission = match self.state.preview(update, &self.limits) {
             Ok(admission) => admission,
             Err(refusal) => {
                 self.refuse(now_ms, session, refusal, effects);
-                return Taken::NOT;
+                return false;
             }
         };
-        let was_announced = self.was_announced(session, &admission);
         let is_taken = admission.admitted.is_none() && admission.gap.is_none();
         match self.writes.clone() {
             _ if is_taken => {
@@ -302,10 +315,7 @@ impl Replica {
             Writes::StoreFull => self.close(now_ms, session, CloseReason::StoreFull, effects),
             Writes::Open => {}
         }
-        Taken {
-            is_taken,
-            was_announced,
-        }
+        is_taken
     }
 
     /// Whether an update brings structs that broke the document before.
@@ -428,21 +438,6 @@ impl Replica {
 
 /// Who sent an update, if it is to be stored here, and which client ids got an owner by it.
 type Origin = (Option<SessionId>, Vec<Claim>);
-
-/// What became of an update.
-pub(super) struct Taken {
-    /// What is new in it is part of the document, or will be once a gap is filled.
-    pub(super) is_taken: bool,
-    /// It was made before the peer's step 1.
-    pub(super) was_announced: bool,
-}
-
-impl Taken {
-    const NOT: Self = Self {
-        is_taken: false,
-        was_announced: false,
-    };
-}
 
 /// Why an update cannot be weighed.
 enum WriteError {

@@ -11,7 +11,7 @@ use super::frames::{frame, query_presence};
 use super::rng::Rng;
 use super::violation::Violation;
 use super::{edits, seen::Seen};
-use crate::admission::{DeleteSet, Known, Limits, admit};
+use crate::admission::{DeleteSet, GAP_CLIENTS_MAX, Known, Limits, admit};
 use crate::wire::{Message, Outbound, ywebsocket};
 use crate::{ClientId, Clock};
 
@@ -22,6 +22,7 @@ const REMOTE: &str = "remote";
 const LIMITS: Limits = Limits {
     update_bytes_max: usize::MAX,
     nesting_max: 64,
+    gap_clients_max: GAP_CLIENTS_MAX,
 };
 
 /// Where a client stands.

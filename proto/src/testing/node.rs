@@ -386,7 +386,8 @@ impl World {
                 Effect::Close { session, reason } => self.end_session(session, reason),
                 Effect::TellNodes { .. }
                 | Effect::TellStateless { .. }
-                | Effect::Receipts { .. } => {}
+                | Effect::Receipts { .. }
+                | Effect::Restored { .. } => {}
                 Effect::Poisoned { .. } | Effect::Diverged => return Err(Violation::Poisoned),
                 Effect::Observed(observation) => self.observe(observation),
             }

@@ -253,3 +253,16 @@ fn what_a_former_replica_held_is_stored_and_relayed() {
     assert_eq!(stored, std::slice::from_ref(&lost));
     assert_eq!(updates_to(&effects, 1), [lost]);
 }
+
+#[test]
+fn what_a_former_replica_held_may_be_larger_than_one_update() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    let text = "x".repeat(options().update_bytes_max);
+    writer.type_text(&text);
+    bench.turn([Input::Held {
+        update: writer.state(),
+        owners: Vec::new(),
+    }]);
+    assert_eq!(bench.view(), text);
+}

@@ -2,13 +2,18 @@
 
 use super::*;
 
-const COUNTING: Access = Access {
+pub(super) const COUNTING: Access = Access {
     rights: Rights::Write,
     acks: Acks::Receipts,
 };
 
-/// The receipts of a turn, in order; `None` for those that are not sent.
-fn receipts(effects: &[Effect], session: u64) -> Vec<(Option<bool>, u64)> {
+pub(super) const READING: Access = Access {
+    rights: Rights::Read,
+    ..COUNTING
+};
+
+/// The receipts of a turn, in order; `None` for refusals that are not told.
+pub(super) fn receipts(effects: &[Effect], session: u64) -> Vec<(Option<bool>, u64)> {
     effects
         .iter()
         .filter_map(|effect| match effect {
@@ -23,7 +28,7 @@ fn receipts(effects: &[Effect], session: u64) -> Vec<(Option<bool>, u64)> {
 }
 
 /// What is left of a session that sent so many updates and was not answered.
-fn owed(count: u64) -> Arrears {
+pub(super) fn owed(count: u64) -> Arrears {
     let mut arrears = Arrears::default();
     for _ in 0..count {
         arrears.note_received(&Message::Update {
@@ -33,7 +38,7 @@ fn owed(count: u64) -> Arrears {
     arrears
 }
 
-fn step1s(effects: &[Effect], session: u64) -> usize {
+pub(super) fn step1s(effects: &[Effect], session: u64) -> usize {
     to(effects, session)
         .iter()
         .filter(|message| matches!(message, Outbound::SyncStep1 { .. }))
@@ -177,7 +182,7 @@ fn what_was_made_before_the_step_1_and_comes_behind_it_is_not_counted() {
     ];
     bench.turn([attach_with(1, COUNTING), step1(1, &writer)]);
     let behind = bench.turn(queued.iter().map(|queued| update(1, queued)));
-    assert_eq!(receipts(&behind, 1), [(None, 1), (None, 1), (None, 1)]);
+    assert_eq!(receipts(&behind, 1), []);
     let later = writer.type_text("c");
     assert_eq!(receipts(&bench.turn([update(1, &later)]), 1), []);
     bench.turn([step2(1, &writer.state())]);
@@ -197,6 +202,52 @@ fn what_was_made_before_the_step_1_and_comes_behind_it_is_not_counted() {
 }
 
 #[test]
+fn who_deletes_what_was_typed_behind_the_step_1_is_answered() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    writer.type_text("a");
+    bench.turn([attach_with(1, COUNTING), step1(1, &writer)]);
+    let later = [writer.type_text("b"), writer.delete(1, 1)];
+    bench.turn(later.iter().map(|later| update(1, later)));
+    bench.turn([step2(1, &writer.state())]);
+    assert_eq!(due(&mut bench), 3, "both and the answer");
+}
+
+#[test]
+fn behind_a_later_step_1_everything_is_counted() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    let known = writer.type_text("a");
+    bench.turn([attach_with(1, COUNTING), step1(1, &writer)]);
+    bench.turn([step2(1, &writer.state())]);
+    assert_eq!(due(&mut bench), 1);
+    bench.turn([step1(1, &writer)]);
+    let deleted = writer.delete(0, 1);
+    // All that was committed until then is known to be: both are answered at once.
+    let told = bench.turn([update(1, &known), update(1, &deleted)]);
+    assert_eq!(
+        receipts(&told, 1),
+        [(Some(true), 2)],
+        "nothing was queued: the socket was open"
+    );
+    let told = bench.turn([step2(1, &writer.state())]);
+    assert_eq!(receipts(&told, 1), [(Some(true), 1)]);
+}
+
+#[test]
+fn what_was_queued_is_not_counted_behind_two_step_1s_either() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    let queued = [writer.type_text("a"), writer.delete(0, 1)];
+    bench.turn([attach_with(1, COUNTING), step1(1, &writer)]);
+    bench.turn([step1(1, &writer)]);
+    bench.turn(queued.iter().map(|queued| update(1, queued)));
+    bench.turn([step2(1, &writer.state())]);
+    bench.turn([step2(1, &writer.state())]);
+    assert_eq!(due(&mut bench), 1, "the answer");
+}
+
+#[test]
 fn what_was_made_before_the_step_1_is_not_counted_when_its_like_is_missing() {
     let mut bench = Bench::new(options());
     let mut writer = peer(7);
@@ -204,8 +255,9 @@ fn what_was_made_before_the_step_1_is_not_counted_when_its_like_is_missing() {
     let queued = writer.type_text("b");
     drop(lost);
     bench.turn([attach_with(1, COUNTING), step1(1, &writer)]);
-    let gapped = bench.turn([update(1, &queued)]);
-    assert_eq!(receipts(&gapped, 1), [(None, 1)]);
+    bench.turn([update(1, &queued)]);
+    bench.turn([step2(1, &writer.state())]);
+    assert_eq!(due(&mut bench), 1, "for the answer");
 }
 
 #[test]
@@ -234,114 +286,27 @@ fn however_often_a_peer_asks_in_a_turn_it_is_asked_once_in_return() {
 #[test]
 fn who_may_not_write_any_more_is_answered_what_it_was_owed() {
     let mut bench = Bench::new(options());
-    let reading = Access {
-        rights: Rights::Read,
-        ..COUNTING
-    };
     let mut effects = Vec::new();
     bench
         .replica
-        .adopt(SessionId(1), reading, None, &owed(2), &mut effects);
+        .adopt(SessionId(1), READING, None, &owed(2), &mut effects);
     let answered = bench.turn([step2(1, &nothing())]);
     assert_eq!(receipts(&answered, 1), [(Some(true), 2)]);
 }
 
-/// Gives a turn to the replica and keeps the account of session 1, as the caller of a replica does.
-fn accounted<const N: usize>(
-    bench: &mut Bench,
-    arrears: &mut Arrears,
-    inputs: [Input; N],
-) -> Vec<Effect> {
-    for input in &inputs {
-        if let Input::Receive { message, .. } = input {
-            arrears.note_received(message);
-        }
-    }
-    let effects = bench.turn(inputs);
-    perform(arrears, &effects);
-    effects
-}
-
-fn perform(arrears: &mut Arrears, effects: &[Effect]) {
-    (0..step1s(effects, 1)).for_each(|_| arrears.note_asked());
-    let answered = receipts(effects, 1);
-    answered
-        .iter()
-        .for_each(|(_, count)| arrears.note_answered(*count));
-}
-
-/// The next replica after a failure, with the session.
-fn next(arrears: &mut Arrears) -> Bench {
-    let mut bench = Bench::new(options());
-    let mut effects = Vec::new();
-    let left = arrears.clone();
-    bench
-        .replica
-        .adopt(SessionId(1), COUNTING, None, &left, &mut effects);
-    perform(arrears, &effects);
-    bench
-}
-
-fn due(bench: &mut Bench) -> u64 {
+pub(super) fn due(bench: &mut Bench) -> u64 {
     let durable = bench.commit(100);
     receipts(&durable, 1).iter().map(|(_, count)| count).sum()
 }
 
 #[test]
-fn a_step_1_that_was_lost_with_its_replica_is_still_owed_one_answer() {
-    let writer = peer(7);
-    let mut arrears = owed(3);
-    // The replica fails over it: nothing of it is performed.
-    for _ in 0..2 {
-        if let Input::Receive { message, .. } = step1(1, &writer) {
-            arrears.note_received(&message);
-        }
-    }
-    let mut bench = next(&mut arrears);
-    let mut bench = {
-        accounted(&mut bench, &mut arrears, []);
-        next(&mut arrears)
-    };
-    let first = accounted(&mut bench, &mut arrears, [step2(1, &nothing())]);
-    assert_eq!(receipts(&first, 1), [(Some(true), 1)]);
-    let second = accounted(&mut bench, &mut arrears, [step2(1, &nothing())]);
-    assert_eq!(receipts(&second, 1), [], "the next replica asked once more");
-    assert_eq!(arrears.owed, 0);
-}
-
-#[test]
-fn answers_to_the_questions_of_all_replicas_are_counted_once() {
+fn what_came_on_another_way_before_is_counted_all_the_same() {
     let mut writer = peer(7);
     let mut bench = Bench::new(options());
-    let mut arrears = Arrears::default();
-    let queued = writer.type_text("a");
-    let opening = [attach_with(1, COUNTING), step1(1, &writer)];
-    accounted(&mut bench, &mut arrears, opening);
-    let _failed = next(&mut arrears);
-    let mut bench = next(&mut arrears);
-    let behind = accounted(&mut bench, &mut arrears, [update(1, &queued)]);
-    assert_eq!(receipts(&behind, 1), [(None, 1)], "made before the step 1");
-    let answers = [(); 3].map(|()| step2(1, &writer.state()));
-    accounted(&mut bench, &mut arrears, answers);
-    assert_eq!(due(&mut bench), 1, "three questions, one that counts");
-}
-
-#[test]
-fn what_is_tried_again_is_owed_once() {
-    let mut writer = peer(7);
-    let mut arrears = Arrears::default();
-    arrears.note_asked();
-    let sent = writer.type_text("a");
-    if let Input::Receive { message, .. } = update(1, &sent) {
-        arrears.note_received(&message);
-    }
-    let mut bench = next(&mut arrears);
-    let again = Input::Retry {
-        session: SessionId(1),
-        update: sent,
-    };
-    accounted(&mut bench, &mut arrears, [again]);
-    accounted(&mut bench, &mut arrears, [step2(1, &nothing())]);
-    assert_eq!(due(&mut bench), 1);
-    assert_eq!(arrears.owed, 1, "until it is performed");
+    bench.join([2]);
+    bench.turn([attach_with(1, COUNTING), step1(1, &writer)]);
+    let made_later = writer.type_text("a");
+    bench.turn([update(2, &made_later)]);
+    bench.turn([update(1, &made_later), step2(1, &writer.state())]);
+    assert_eq!(due(&mut bench), 2, "itself and the answer");
 }
