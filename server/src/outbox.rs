@@ -5,8 +5,9 @@
 //! If the socket is served by the same thread and its task has nothing under way, a flush writes the
 //! frames at once, which spares a switch of tasks for each delivery; what the socket does not take,
 //! and the frames of any other socket, are left to its task, which takes all that wait and writes
-//! them together. Neither call blocks, and the task is woken at most once until it takes. When the bound is reached the document is told `Full`, sends that session
-//! nothing more, and resyncs it from its state vector once the socket has taken everything.
+//! them together. Neither call blocks, and the task is woken at most once until it takes. When the
+//! bound is reached the document is told `Full`, sends that session nothing more, and resyncs it from
+//! its state vector once the socket has taken everything.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::RawFd;
@@ -157,7 +158,8 @@ impl Outbox {
         })
     }
 
-    /// Queues a frame; [`Self::flush`] has to follow, once for any number of them. A single frame larger than the bound is allowed into an empty queue.
+    /// Queues a frame; [`Self::flush`] has to follow, once for any number of them. A single frame larger
+    /// than the bound is allowed into an empty queue.
     pub fn push(&self, frame: Bytes) -> PushResult {
         let mut queue = self.lock();
         if queue.gone || queue.close.is_some() {
@@ -255,10 +257,13 @@ impl Outbox {
     /// For the socket's task, before anything else: the sessions that have to show again that they
     /// may be here.
     pub fn take_rechecks(&self) -> BTreeMap<LineId, Recheck> {
-        if !self.has_rechecks.swap(false, Ordering::AcqRel) {
+        // Looked at in every poll: a read costs less than an exchange.
+        if !self.has_rechecks.load(Ordering::Acquire) {
             return BTreeMap::new();
         }
-        std::mem::take(&mut self.lock().rechecks)
+        let mut queue = self.lock();
+        self.has_rechecks.store(false, Ordering::Release);
+        std::mem::take(&mut queue.rechecks)
     }
 
     /// Ends the connection after what is queued was written. The first reason stays.

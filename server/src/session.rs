@@ -77,6 +77,9 @@ pub struct AttachRequest {
     pub encoding: Encoding,
     /// Where frames for this peer go.
     pub line: Line,
+    /// A frame for it before anything that the document says; it is not sent to who cannot be
+    /// attached. Empty for none.
+    pub greeting: Bytes,
     /// Whose changes these will be.
     pub origin: Origin,
     /// Whose session it is.
@@ -92,8 +95,9 @@ pub enum AttachError {
     /// The server is stopping.
     #[error("the server is stopping; connect again in a moment")]
     ShuttingDown,
-    /// The document has failed too often in a row and is restarted with growing delays.
-    #[error("the document is being restarted; connect again in a moment")]
+    /// The document is being loaded, and so many sessions came and went meanwhile that no more are taken
+    /// until it is.
+    #[error("the document is being loaded; connect again in a moment")]
     Unavailable,
     /// The document has as many sessions as it may.
     #[error(

@@ -126,34 +126,39 @@ impl Keeper {
     /// The store was changed: tells other nodes, and holds this one to it. Returns how many live
     /// sessions were looked at again here.
     pub async fn changed(&self) -> Result<(usize, Reach), StoreError> {
-        let reach = self.tell(NodeEvent::RestrictionsChanged);
+        let told = self.tell(NodeEvent::RestrictionsChanged);
+        let (sessions, reach) = tokio::join!(self.reload(), told);
+        Ok((sessions?, reach))
+    }
+
+    /// Has the task read the store; how many live sessions were looked at again for it.
+    async fn reload(&self) -> Result<usize, StoreError> {
         let gone = || StoreError::Unavailable("the server is stopping".to_owned());
         let (reply, answer) = oneshot::channel();
         let sent = self.asks.send(Ask::Reload(Some(reply))).await;
         sent.map_err(|_| gone())?;
-        let sessions = answer.await.map_err(|_| gone())??;
-        Ok((sessions, reach))
+        answer.await.map_err(|_| gone())?
     }
 
     /// Has sessions on all nodes granted their access anew; how many there are here.
-    pub fn recheck(&self, selection: Selection) -> (usize, Reach) {
-        let reach = self.tell(NodeEvent::RecheckSessions(selection.clone()));
+    pub async fn recheck(&self, selection: Selection) -> (usize, Reach) {
         let registry = &self.registry;
         let count = registry.recheck_sessions(|it| selection.covers(it), Recheck::Grant);
+        let reach = self.tell(NodeEvent::RecheckSessions(selection)).await;
         (count, reach)
     }
 
     /// Ends sessions on all nodes, which may come back; how many there are here.
-    pub fn end(&self, selection: Selection) -> (usize, Reach) {
-        let reach = self.tell(NodeEvent::EndSessions(selection.clone()));
+    pub async fn end(&self, selection: Selection) -> (usize, Reach) {
         let ended = self
             .registry
             .end_sessions(|visitor| selection.covers(visitor));
+        let reach = self.tell(NodeEvent::EndSessions(selection)).await;
         (ended, reach)
     }
 
-    fn tell(&self, event: NodeEvent) -> Reach {
-        match (self.nodes.publish(event), self.bus.status()) {
+    async fn tell(&self, event: NodeEvent) -> Reach {
+        match (self.nodes.publish(event).await, self.bus.status()) {
             (_, BusStatus::Local) if !self.is_shared => Reach::Alone,
             (_, BusStatus::Local) => Reach::Untold,
             (true, _) => Reach::Told,

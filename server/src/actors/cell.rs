@@ -8,31 +8,48 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use actix::{Addr, ArbiterHandle};
-use bytes::Bytes;
 use driftless_proto::admission::Advance;
 use driftless_proto::engine::{CloseReason, Rights, SessionId};
 use driftless_proto::name::DocumentName;
+use tokio::sync::oneshot;
 
 use super::document::{DocumentActor, Stop, Wake};
+use super::held::Held;
 use super::inbox::{Inbox, Item};
 use super::lock;
 use super::place::Heard;
 use super::placement::Placement;
+use super::query::Query;
 use super::slot::Slot;
 use super::wakes::wake_soon;
 use crate::bus::{Event, Listener};
-use crate::store::{Claim, LogEnd};
+use crate::store::LogEnd;
 
 /// Ranges of structs remembered as harmful; an attacker needs a new client id for each.
 const BANNED_MAX: usize = 64;
 
+/// Departures that may wait in front of a document besides those of all the sessions it may have: of
+/// sessions that came and went while it was loaded, and sent something. Each keeps what its session was,
+/// about a kilobyte. When so many wait nobody may join until the document has heard of them.
+const DEPARTURES_MAX: usize = 1_024;
+
 /// Why the store refused an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
+    /// Its epoch has ended, or the document is frozen: loaded again, that shows.
+    Outdated,
+    /// It cannot be stored, and loading again changes nothing about that.
+    Failed,
     /// The log was taken back to an earlier state.
     LogLost,
-    /// Its epoch has ended, or it cannot be stored.
-    Other,
+}
+
+/// The generations whose appends were refused, by why.
+#[derive(Debug, Default)]
+struct Refusals {
+    outdated: AtomicU64,
+    failed: AtomicU64,
+    log_lost: AtomicU64,
 }
 
 /// The lasting part of one document in memory.
@@ -56,18 +73,17 @@ pub(super) struct DocumentCell {
     pub(super) size_bytes: AtomicU64,
     /// A commit is news for the actor; otherwise it hears of it in its next turn.
     awaits_commit: AtomicBool,
-    /// An append of this generation was refused by the store: its epoch has ended.
-    refused_generation: AtomicU64,
-    /// The same, because the log was taken back.
-    lost_generation: AtomicU64,
+    refusals: Refusals,
     /// Up to where the log is in the replica.
     applied: AtomicU64,
     /// Where the log ended when the store was asked last.
     polled: Mutex<Option<LogEnd>>,
-    /// The state of a former replica whose log was taken back, and the owners of client ids.
-    held: Mutex<Option<(Bytes, Vec<Claim>)>>,
+    /// What a former replica held whose log was taken back.
+    held: Mutex<Option<Arc<Held>>>,
     /// Replacements in a row; cleared once an actor worked for a while.
     pub(super) failures: AtomicU64,
+    /// Loads that failed in a row.
+    pub(super) failed_loads: AtomicU64,
     /// When the current actor was put in charge; 0 without one.
     pub(super) actor_since_ms: AtomicU64,
     /// Structs that broke the document before; refused before they reach it again.
@@ -90,6 +106,8 @@ pub(super) enum Added {
     Here,
     /// There are as many as may be.
     Full,
+    /// So many came and went that the document has to hear of them first.
+    Busy,
     /// The cell has left memory.
     Gone,
 }
@@ -116,12 +134,12 @@ impl DocumentCell {
             touched_ms: AtomicU64::new(now_ms),
             size_bytes: AtomicU64::new(0),
             awaits_commit: AtomicBool::new(true),
-            refused_generation: AtomicU64::new(0),
-            lost_generation: AtomicU64::new(0),
+            refusals: Refusals::default(),
             applied: AtomicU64::new(0),
             polled: Mutex::default(),
             held: Mutex::default(),
             failures: AtomicU64::new(0),
+            failed_loads: AtomicU64::new(0),
             actor_since_ms: AtomicU64::new(0),
             banned: Mutex::default(),
             heard: Mutex::default(),
@@ -176,7 +194,9 @@ impl DocumentCell {
         *actor = None;
         self.busy_since_ms.store(0, Ordering::Release);
         self.actor_since_ms.store(0, Ordering::Release);
-        self.generation.fetch_add(1, Ordering::AcqRel) + 1
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        self.inbox.hand_over(generation);
+        generation
     }
 
     /// The actor in charge is gone and the next one is arranged for, so that nobody else replaces it
@@ -213,15 +233,20 @@ impl DocumentCell {
             .collect()
     }
 
-    /// The sessions that have left the table, and of which the actor has not heard it.
-    pub(super) fn leaving(&self) -> Vec<(SessionId, Arc<Slot>)> {
-        let mut leaving = Vec::new();
+    /// The sessions for the next actor to take over, those included that have left and of which none has
+    /// heard it.
+    pub(super) fn take_over(&self) -> Vec<(SessionId, Arc<Slot>)> {
+        let table = lock(&self.sessions);
+        let slots = table.slots.iter().map(|(id, slot)| (*id, slot.clone()));
+        let mut taken: Vec<_> = slots.collect();
         self.inbox.look(|item| {
             if let Item::Detach(session, _, slot) = item {
-                leaving.push((*session, slot.clone()));
+                taken.push((*session, slot.clone()));
             }
         });
-        leaving
+        let is_taken_over = taken.iter().map(|(_, slot)| &slot.is_taken_over);
+        is_taken_over.for_each(|it| it.store(true, Ordering::Release));
+        taken
     }
 
     pub(super) fn session_count(&self) -> usize {
@@ -242,6 +267,11 @@ impl DocumentCell {
         if table.slots.len() >= sessions_max {
             return Added::Full;
         }
+        if self.inbox.departures() >= sessions_max + DEPARTURES_MAX {
+            return Added::Busy;
+        }
+        // Whoever speaks of the document finds the session in the table.
+        slot.greet();
         table.slots.insert(session, slot.clone());
         self.placement.add(self.thread);
         self.inbox.push_own(Item::Attach(session, slot));
@@ -251,10 +281,11 @@ impl DocumentCell {
     }
 
     pub(super) fn remove_session(&self, session: SessionId, clean: bool) {
-        let removed = lock(&self.sessions).slots.remove(&session);
-        if let Some(slot) = removed {
+        let mut table = lock(&self.sessions);
+        if let Some(slot) = table.slots.remove(&session) {
             self.placement.subtract(self.thread, 1);
-            self.inbox.push_own(Item::Detach(session, clean, slot));
+            self.inbox.push_departure(session, clean, slot);
+            drop(table);
             self.wake();
         }
     }
@@ -288,13 +319,35 @@ impl DocumentCell {
         }
     }
 
-    /// Closes the cell if nobody is attached and nothing waits; true when it is closed now.
+    /// Closes the cell if nobody is attached, nothing waits or is being done, nothing is held and nothing was refused that
+    /// the actor has not heard of; true when it is closed now.
     pub(super) fn close_if_idle(&self) -> bool {
         let mut table = lock(&self.sessions);
-        if !table.closed && table.slots.is_empty() && self.inbox.depth().0 == 0 {
-            table.closed = true;
-        }
+        let is_quiet = table.slots.is_empty()
+            && self.inbox.depth().0 == 0
+            && self.busy_since_ms.load(Ordering::Acquire) == 0;
+        let owes_nothing = self.held().is_none() && self.refusal(self.generation()).is_none();
+        table.closed |= is_quiet && owes_nothing;
         table.closed
+    }
+
+    /// Has the document loaded again, if nothing waits.
+    pub(super) fn look_again(&self) {
+        if self.inbox.depth().0 == 0 {
+            // Nobody waits for it.
+            let (reply, _) = oneshot::channel();
+            self.inbox.push_own(Item::Query(Query::Reload(reply)));
+            self.wake();
+        }
+    }
+
+    /// Ends all sessions and forgets what they sent, as [`Self::close`] does; the cell stays, and takes
+    /// others.
+    pub(super) fn dismiss(&self) -> Vec<Arc<Slot>> {
+        let mut table = lock(&self.sessions);
+        self.placement.subtract(self.thread, table.slots.len());
+        self.inbox.clear();
+        table.slots.drain().map(|(_, slot)| slot).collect()
     }
 
     /// Closes the cell whatever waits; returns the sessions that were attached.
@@ -317,26 +370,32 @@ impl DocumentCell {
         self.awaits_commit.store(awaits, Ordering::SeqCst);
     }
 
-    /// Notes that the store refused an append of the current generation.
-    pub(super) fn note_refused(&self, generation: u64, is_log_lost: bool) {
-        if is_log_lost {
-            self.lost_generation.store(generation, Ordering::Release);
-        }
-        self.refused_generation.store(generation, Ordering::Release);
+    /// Notes that the store refused an append of this generation.
+    pub(super) fn note_refused(&self, generation: u64, refused: Refused) {
+        let noted = match refused {
+            Refused::Outdated => &self.refusals.outdated,
+            Refused::Failed => &self.refusals.failed,
+            Refused::LogLost => &self.refusals.log_lost,
+        };
+        noted.fetch_max(generation, Ordering::AcqRel);
         self.wake();
     }
 
-    /// Whether the store refused an append of this generation.
+    /// Whether the store refused an append of this generation; the gravest reason counts.
     pub(super) fn refusal(&self, generation: u64) -> Option<Refused> {
-        if self.refused_generation.load(Ordering::Acquire) != generation {
-            return None;
-        }
-        let is_log_lost = self.lost_generation.load(Ordering::Acquire) == generation;
-        Some(if is_log_lost {
-            Refused::LogLost
+        let is_noted = |noted: &AtomicU64| noted.load(Ordering::Acquire) == generation;
+        let Refusals {
+            outdated,
+            failed,
+            log_lost,
+        } = &self.refusals;
+        if is_noted(log_lost) {
+            Some(Refused::LogLost)
+        } else if is_noted(failed) {
+            Some(Refused::Failed)
         } else {
-            Refused::Other
-        })
+            is_noted(outdated).then_some(Refused::Outdated)
+        }
     }
 
     /// Notes up to where the log is in the replica.
@@ -354,14 +413,21 @@ impl DocumentCell {
         lock(&self.polled).replace(end) != Some(end) || end.head != applied
     }
 
-    /// Keeps the state of a replica whose log was taken back, until the next one stores it.
-    pub(super) fn keep_held(&self, held: (Bytes, Vec<Claim>)) {
-        *lock(&self.held) = Some(held);
+    /// Keeps what a replica held whose log was taken back, until it is stored; `None`: it is stored.
+    pub(super) fn keep_held(&self, held: Option<Arc<Held>>) {
+        *lock(&self.held) = held;
     }
 
-    /// The state that was kept, if any.
-    pub(super) fn take_held(&self) -> Option<(Bytes, Vec<Claim>)> {
-        lock(&self.held).take()
+    /// What has to be stored again, if anything. While there is something the document stays in memory.
+    pub(super) fn held(&self) -> Option<Arc<Held>> {
+        lock(&self.held).clone()
+    }
+
+    /// Other nodes said something.
+    pub(super) fn hear(&self, event: Event) {
+        lock(&self.heard).push(event);
+        self.has_heard.store(true, Ordering::Release);
+        self.wake();
     }
 
     /// Takes what other nodes said since the last time, if anything.
@@ -410,10 +476,18 @@ impl Drop for DocumentCell {
     }
 }
 
-impl Listener for DocumentCell {
+/// How the actor of one generation hears other nodes. One that is given up as stuck keeps its subscription
+/// for as long as it is, and all would be heard twice.
+#[derive(Debug)]
+pub(super) struct Ear {
+    pub(super) cell: Arc<DocumentCell>,
+    pub(super) generation: u64,
+}
+
+impl Listener for Ear {
     fn hear(&self, event: Event) {
-        lock(&self.heard).push(event);
-        self.has_heard.store(true, Ordering::Release);
-        self.wake();
+        if self.cell.generation() == self.generation {
+            self.cell.hear(event);
+        }
     }
 }

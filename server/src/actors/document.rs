@@ -13,9 +13,9 @@ use actix::{
 use driftless_proto::engine::{CloseReason, Suspect};
 
 use super::Shared;
-use super::cell::DocumentCell;
+use super::cell::{DocumentCell, Ear};
 use super::load::{self, Loaded};
-use super::registry::{Restart, WeakRegistry};
+use super::registry::{Cause, Restart, WeakRegistry};
 use super::turn::{Ready, TurnEnd};
 use crate::bus::{Event, Subscription};
 use crate::metrics;
@@ -107,8 +107,16 @@ impl DocumentActor {
         }
     }
 
-    /// The document is unavailable, never empty: its sessions are told to come back.
+    /// The document is unavailable, never empty: its sessions are told to come back. What is to be stored
+    /// again stays, for the next try.
     fn give_up(&mut self, context: &mut Context<Self>) {
+        if self.cell.held().is_some() {
+            for slot in self.cell.dismiss() {
+                slot.end(CloseReason::Unavailable);
+            }
+            let suspects = std::mem::take(&mut self.suspects);
+            return self.retire(suspects, Cause::Unloadable, context);
+        }
         self.leave(CloseReason::Unavailable);
         self.retire_quietly(context);
     }
@@ -161,6 +169,7 @@ impl DocumentActor {
             loaded,
         );
         self.phase = Phase::Ready(Box::new(ready));
+        self.cell.failed_loads.store(0, Ordering::Release);
         let is_replacement = self.generation > 1;
         let suspects = std::mem::take(&mut self.suspects);
         self.run(context, move |ready| ready.begin(is_replacement, suspects));
@@ -203,33 +212,19 @@ impl DocumentActor {
             }
             Ok(TurnEnd::Deleting(reply)) => self.delete(reply, context),
             Ok(TurnEnd::Poisoned { suspects, guilty }) => {
-                self.retire(
-                    Restart {
-                        suspects,
-                        explained: guilty,
-                    },
-                    context,
-                );
+                let cause = if guilty {
+                    Cause::Explained
+                } else {
+                    Cause::Failed
+                };
+                self.retire(suspects, cause, context);
             }
             Ok(TurnEnd::LogLost) => self.rebuild(context),
-            Ok(TurnEnd::Reload) => {
-                self.retire(
-                    Restart {
-                        suspects: Suspects::new(),
-                        explained: true,
-                    },
-                    context,
-                );
-            }
+            Ok(TurnEnd::Reload) => self.retire(Suspects::new(), Cause::Explained, context),
+            Ok(TurnEnd::Unstorable) => self.retire(Suspects::new(), Cause::Unstorable, context),
             Err(_) => {
                 tracing::error!(document = %self.cell.name, "document actor panicked");
-                self.retire(
-                    Restart {
-                        suspects: Suspects::new(),
-                        explained: false,
-                    },
-                    context,
-                );
+                self.retire(Suspects::new(), Cause::Failed, context);
             }
         }
     }
@@ -242,15 +237,19 @@ impl DocumentActor {
         );
         metrics::log_lost();
         if let Phase::Ready(ready) = &mut self.phase
-            && let Some(held) = ready.state()
+            && let Some((state, owners)) = ready.state()
         {
-            self.cell.keep_held(held);
+            match self.shared.held_bytes.keep(state, owners) {
+                // What was held before is part of it.
+                Some(held) => self.cell.keep_held(Some(Arc::new(held))),
+                None => tracing::error!(
+                    document = %self.cell.name,
+                    "too much waits to be stored again; what this document's log lacks is left to its \
+                     clients (documents_resident_bytes_max)"
+                ),
+            }
         }
-        let restart = Restart {
-            suspects: Suspects::new(),
-            explained: true,
-        };
-        self.retire(restart, context);
+        self.retire(Suspects::new(), Cause::Explained, context);
     }
 
     /// Commits what waits, leaves a tombstone, ends all sessions.
@@ -281,16 +280,14 @@ impl DocumentActor {
     }
 
     /// Hands the cell to a new actor.
-    fn retire(&mut self, restart: Restart, context: &mut Context<Self>) {
-        if let Phase::Ready(ready) = &mut self.phase {
-            // What was being handled is lost with the replica and comes again from its sender;
-            // what waited behind it is as good as new.
-            self.cell.inbox.give_back(ready.take_unhandled());
-        }
+    fn retire(&mut self, suspects: Suspects, cause: Cause, context: &mut Context<Self>) {
+        // What was being handled is lost with the replica and comes again from its sender; what waited
+        // behind it is as good as new.
+        self.cell.inbox.give_back(self.generation);
         self.forget_replica();
         if let Some(registry) = self.registry.upgrade() {
             self.cell.await_successor(self.generation);
-            registry.restart(&self.cell, restart);
+            registry.restart(&self.cell, Restart { suspects, cause });
         }
         context.stop();
     }
@@ -334,9 +331,13 @@ impl Actor for DocumentActor {
     fn started(&mut self, context: &mut Self::Context) {
         let (shared, cell) = (self.shared.clone(), self.cell.clone());
         let is_replacement = self.generation > 1;
+        let ear = Arc::new(Ear {
+            cell: cell.clone(),
+            generation: self.generation,
+        });
         let load = async move {
             // Joined before the load: what is committed meanwhile is in one of the two.
-            let subscription = match shared.bus.subscribe(&cell.name, cell.clone()).await {
+            let subscription = match shared.bus.subscribe(&cell.name, ear).await {
                 Ok(subscription) => Some(Arc::from(subscription)),
                 Err(error) => {
                     tracing::warn!(document = %cell.name, %error, "other nodes are not heard");

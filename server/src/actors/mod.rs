@@ -26,6 +26,7 @@ mod document;
 mod early;
 mod frames;
 mod handle;
+mod held;
 mod inbox;
 mod load;
 mod place;
@@ -98,6 +99,10 @@ pub(crate) struct Shared {
     /// Orders what it tells of presence.
     pub(crate) presence_number: AtomicU64,
     pub(crate) load_permits: Semaphore,
+    /// What documents hold beyond logs that were taken back. As much as replicas may take; encoded they
+    /// take an eighth of that. Beyond it a document goes back to its log, and what only its replica had
+    /// comes from its sessions, if one of them has it.
+    held_bytes: Arc<held::HeldBytes>,
 }
 
 /// Locks, also after a panic elsewhere: every critical section here leaves its data whole.

@@ -17,6 +17,9 @@ const HEARD_BYTES_MAX: usize = 1 << 20;
 /// Messages about presence that wait for a turn; what is beyond is asked for again.
 const HEARD_PRESENCE_MAX: usize = 1_024;
 
+/// Their bytes: all that a few nodes tell anew of thousands of cursors, which is one message of each.
+const HEARD_PRESENCE_BYTES_MAX: usize = 8 << 20;
+
 /// Stateless messages that wait for a turn, and their bytes; what is beyond is lost, as it is for a
 /// session that is not there.
 const HEARD_STATELESS_MAX: usize = 256;
@@ -144,6 +147,7 @@ pub(super) struct Heard {
     pub(super) is_rejoined: bool,
     /// What was said of presence, and who is gone.
     pub(super) presence: VecDeque<HeardPresence>,
+    presence_bytes: usize,
     /// What sessions of other nodes sent to all.
     pub(super) stateless: VecDeque<Bytes>,
     stateless_bytes: usize,
@@ -163,18 +167,12 @@ impl Heard {
                 self.bytes += commit.bytes();
                 self.commits.push_back(commit);
             }
-            Event::Presence { .. } | Event::NodeLost { .. }
-                if self.presence.len() >= HEARD_PRESENCE_MAX =>
-            {
-                self.presence.clear();
-                self.is_rejoined = true;
-            }
             Event::Presence { node, number, told } => {
-                let heard = HeardPresence::Told { node, number, told };
-                self.presence.push_back(heard);
+                let bytes = told.bytes();
+                self.push_presence(HeardPresence::Told { node, number, told }, bytes);
             }
             Event::Stateless { payload } => self.push_stateless(payload),
-            Event::NodeLost { node } => self.presence.push_back(HeardPresence::Lost { node }),
+            Event::NodeLost { node } => self.push_presence(HeardPresence::Lost { node }, 0),
             Event::Rejoined => {
                 self.is_rejoined = true;
                 self.push(Event::Interrupted);
@@ -186,6 +184,20 @@ impl Heard {
                 self.is_interrupted = true;
             }
             Event::Deleted { epoch } => self.deleted = self.deleted.max(Some(epoch)),
+        }
+    }
+
+    /// Queues what was told of presence; when too much waits, all is dropped and asked for anew.
+    fn push_presence(&mut self, heard: HeardPresence, bytes: usize) {
+        let waiting = self.presence_bytes + bytes;
+        let fits = self.presence.is_empty() || waiting <= HEARD_PRESENCE_BYTES_MAX;
+        if fits && self.presence.len() < HEARD_PRESENCE_MAX {
+            self.presence_bytes = waiting;
+            self.presence.push_back(heard);
+        } else {
+            self.presence.clear();
+            self.presence_bytes = 0;
+            self.is_rejoined = true;
         }
     }
 
@@ -238,6 +250,26 @@ mod tests {
             place.note_id(point(sequence, 1));
         }
         assert!(!place.contradicts(point(5, 9)), "it is forgotten");
+    }
+
+    #[test]
+    fn presence_that_does_not_fit_is_asked_for_anew() {
+        let told = Arc::new(NodePresence {
+            entries: vec![0; HEARD_PRESENCE_BYTES_MAX / 2].into(),
+            ..NodePresence::default()
+        });
+        let mut heard = Heard::default();
+        for number in 0..3 {
+            let node = 1;
+            let told = told.clone();
+            assert!(!heard.is_rejoined);
+            heard.push(Event::Presence { node, number, told });
+        }
+        assert!(heard.is_rejoined && heard.presence.is_empty());
+        for _ in 0..=HEARD_PRESENCE_MAX {
+            heard.push(Event::NodeLost { node: 1 });
+        }
+        assert!(heard.presence.len() <= HEARD_PRESENCE_MAX);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::cell::DocumentCell;
 use super::lock;
 use super::registry::{Registry, WeakRegistry};
-use crate::bus::{BusStatus, Event, Listener};
+use crate::bus::{BusStatus, Event};
 use crate::metrics;
 use crate::store::StoreError;
 

@@ -31,16 +31,28 @@ pub enum Fault {
         /// How long, in milliseconds.
         for_ms: u64,
     },
+    /// Panic once the engine has taken in the next change, before anything of that is performed.
+    PanicOverChange,
+    /// The same with blocking.
+    StallOverChange {
+        /// How long, in milliseconds.
+        for_ms: u64,
+    },
 }
 
 #[cfg(feature = "fault-injection")]
 impl Fault {
+    /// Whether it waits for the next change.
+    pub(super) fn waits_for_change(self) -> bool {
+        matches!(self, Self::PanicOverChange | Self::StallOverChange { .. })
+    }
+
     /// Does it.
     #[allow(clippy::panic)]
     pub(super) fn perform(self) {
         match self {
-            Self::Panic => panic!("a panic that a test asked for"),
-            Self::Stall { for_ms } => {
+            Self::Panic | Self::PanicOverChange => panic!("a panic that a test asked for"),
+            Self::Stall { for_ms } | Self::StallOverChange { for_ms } => {
                 std::thread::sleep(std::time::Duration::from_millis(for_ms));
             }
         }

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::cell::{Added, DocumentCell};
 use super::document::{DocumentActor, Suspects};
 use super::handle::CellHandle;
+use super::held::HeldBytes;
 use super::inbox::Item;
 use super::placement::Placement;
 use super::query::Query;
@@ -29,10 +30,15 @@ use crate::session::{AttachError, AttachRequest, Documents, SessionHandle};
 use crate::store::committer::Committer;
 use crate::store::{Store, StoreError};
 
-/// The first pause before an actor that failed again is replaced; doubled each time.
+/// The first pause before an actor that failed again is replaced; doubled each time. Meanwhile its
+/// sessions stay as they are: what they send waits in the inbox, and once that is full their sockets are
+/// not read. They are told when the document is frozen.
 const BACKOFF_FIRST_MS: u64 = 100;
 /// The longest pause.
 const BACKOFF_MAX_MS: u64 = 30_000;
+/// The longest pause before a load that failed is tried again, where something waits to be stored: who
+/// joins waits for it.
+const LOAD_BACKOFF_MAX_MS: u64 = 5_000;
 /// Failures in a row without a found cause after which a document is frozen.
 const FAILURES_MAX: u64 = 5;
 /// How often an operator's question is asked again when the actor is replaced meanwhile.
@@ -43,8 +49,33 @@ const ASKS_MAX: usize = 3;
 pub(super) struct Restart {
     /// Updates that were under way, to be tried one by one.
     pub(super) suspects: Suspects,
-    /// The cause was found and removed: this is no sign of a broken document.
-    pub(super) explained: bool,
+    pub(super) cause: Cause,
+}
+
+/// Why an actor is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// It was found and removed: this is no sign of a broken document.
+    Explained,
+    /// The actor failed, and nobody knows over what.
+    Failed,
+    /// The store refuses its changes for good. Their senders have them still and bring them again, so
+    /// that without a pause this would go round and round.
+    Unstorable,
+    /// It could not be loaded, and something is held that is to be stored: tried for as long as it takes.
+    Unloadable,
+}
+
+impl Cause {
+    /// What it is to an operator, when it happened so often in a row.
+    fn reason(self, failures: u64) -> String {
+        match self {
+            Self::Unstorable => {
+                format!("its changes could not be stored {failures} times in a row")
+            }
+            _ => format!("its actor failed {failures} times in a row"),
+        }
+    }
 }
 
 /// Why a question to a document was not answered.
@@ -98,6 +129,7 @@ impl Registry {
         let placement = Arc::new(Placement::start(options.threads));
         let seats = Seats::new(options.sessions_per_identity_max);
         let load_permits = Semaphore::new(options.load_concurrency.max(1));
+        let held_bytes = HeldBytes::new(options.resident_bytes_max);
         let shared = Arc::new(Shared {
             options,
             clock,
@@ -107,6 +139,7 @@ impl Registry {
             node: fastrand::u64(..),
             presence_number: AtomicU64::new(1),
             load_permits,
+            held_bytes,
         });
         let registry = Self(Arc::new(Inner {
             shared,
@@ -267,21 +300,25 @@ impl Registry {
     /// Replaces an actor that failed, after a pause that grows with every failure in a row.
     pub(super) fn restart(&self, cell: &Arc<DocumentCell>, restart: Restart) {
         metrics::restarted();
-        let failures = if restart.explained {
-            0
-        } else {
-            cell.failures.fetch_add(1, Ordering::AcqRel)
+        let (count, pause_max_ms) = match restart.cause {
+            Cause::Explained => (None, 0),
+            Cause::Failed | Cause::Unstorable => (Some(&cell.failures), BACKOFF_MAX_MS),
+            Cause::Unloadable => (Some(&cell.failed_loads), LOAD_BACKOFF_MAX_MS),
         };
+        let failures = count.map_or(0, |count| count.fetch_add(1, Ordering::AcqRel));
         let pause_ms = match failures {
             0 => 0,
-            again => (BACKOFF_FIRST_MS << again.min(16)).min(BACKOFF_MAX_MS),
+            again => (BACKOFF_FIRST_MS << again.min(16)).min(pause_max_ms),
         };
+        let is_broken = matches!(restart.cause, Cause::Failed | Cause::Unstorable);
+        let freeze = is_broken && failures + 1 >= FAILURES_MAX;
         let (registry, cell) = (self.clone(), cell.clone());
         let generation = cell.generation();
-        let freeze = failures + 1 >= FAILURES_MAX && !restart.explained;
         actix::Arbiter::current().spawn(async move {
             if freeze {
-                registry.freeze(&cell, failures + 1).await;
+                registry
+                    .freeze(&cell, restart.cause.reason(failures + 1))
+                    .await;
             }
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             if cell.generation() == generation {
@@ -291,8 +328,7 @@ impl Registry {
     }
 
     /// Quarantines a document whose actor keeps failing.
-    async fn freeze(&self, cell: &DocumentCell, failures: u64) {
-        let reason = format!("its actor failed {failures} times in a row");
+    async fn freeze(&self, cell: &DocumentCell, reason: String) {
         tracing::error!(document = %cell.name, reason, "document quarantined");
         metrics::quarantined();
         if let Err(error) = self
@@ -348,6 +384,10 @@ impl Documents for Registry {
                 Added::Full => {
                     metrics::refused("sessions_per_document");
                     return Err(AttachError::DocumentFull);
+                }
+                Added::Busy => {
+                    metrics::refused("departures");
+                    return Err(AttachError::Unavailable);
                 }
                 // It left memory between the two steps; the next look-up makes a new one.
                 Added::Gone => self.remove(&cell),

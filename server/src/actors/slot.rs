@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
+use bytes::Bytes;
 use driftless_proto::engine::{Access, Acks, Arrears, CloseReason, Identity, Rights};
 use driftless_proto::wire::Message;
 
@@ -15,6 +16,7 @@ use crate::store::Origin;
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) line: Line,
+    greeting: Bytes,
     pub(super) encoding: Encoding,
     pub(super) origin: Origin,
     pub(super) holder: Mutex<Holder>,
@@ -26,6 +28,8 @@ pub(super) struct Slot {
     arrears: Mutex<Arrears>,
     /// Its socket is served by the thread of the document.
     pub(super) is_beside: AtomicBool,
+    /// An actor took it over, and has to hear of its end.
+    pub(super) is_taken_over: AtomicBool,
     /// Why it is over: no actor serves it again.
     ending: Mutex<Option<CloseReason>>,
 }
@@ -34,6 +38,7 @@ impl Slot {
     pub(super) fn new(request: AttachRequest, since_ms: u64) -> Self {
         Self {
             line: request.line,
+            greeting: request.greeting,
             encoding: request.encoding,
             origin: request.origin,
             holder: Mutex::new(request.holder),
@@ -42,7 +47,16 @@ impl Slot {
             rights: Mutex::new(request.access.rights),
             arrears: Mutex::default(),
             is_beside: AtomicBool::new(false),
+            is_taken_over: AtomicBool::new(false),
             ending: Mutex::new(None),
+        }
+    }
+
+    /// Sends what is to be said before anything else.
+    pub(super) fn greet(&self) {
+        if !self.greeting.is_empty() {
+            // Once the socket closes nobody hears it.
+            let _ = self.line.outbox.push_answer(self.greeting.clone());
         }
     }
 
@@ -92,8 +106,13 @@ impl Slot {
     }
 
     /// So many updates were answered, or will not be.
-    pub(super) fn note_answered(&self, count: u64) {
-        lock(&self.arrears).note_answered(count);
+    pub(super) fn note_answered(&self, accepted: Option<bool>, count: u64) {
+        lock(&self.arrears).note_answered(accepted, count);
+    }
+
+    /// So many updates that were refused will be answered once more.
+    pub(super) fn note_restored(&self, count: u64) {
+        lock(&self.arrears).note_restored(count);
     }
 
     /// What the next replica owes to the session.

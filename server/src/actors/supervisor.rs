@@ -18,6 +18,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 /// A document whose actor worked this long has recovered from its failures.
 const RECOVERED_AFTER_MS: u64 = 60_000;
 
+/// How often an idle document that holds something to be stored is loaded again, to see whether it may be.
+const HELD_LOOK_MS: u64 = 30_000;
+
 /// The supervisor of all document actors.
 #[derive(Debug)]
 pub(super) struct Supervisor {
@@ -93,9 +96,14 @@ fn replace_gone(registry: &Registry, cells: &[Arc<DocumentCell>]) {
 }
 
 /// Lets documents without sessions leave memory: after the idle time, and the least recently used
-/// ones at once while the budget is exceeded.
+/// ones at once while the budget is exceeded. One that holds something to be stored again stays; it is
+/// loaded again now and then, since only an operator can help a frozen one, perhaps on another node. One
+/// with changes that are not committed stays, too: the store may say that they have to be stored anew.
 fn evict(registry: &Registry, cells: &[Arc<DocumentCell>], now_ms: u64) {
-    let options = &registry.inner().shared.options;
+    let (options, committer) = {
+        let shared = &registry.inner().shared;
+        (&shared.options, &shared.committer)
+    };
     let mut idle: Vec<_> = cells
         .iter()
         .filter(|cell| cell.session_count() == 0)
@@ -108,7 +116,11 @@ fn evict(registry: &Registry, cells: &[Arc<DocumentCell>], now_ms: u64) {
         if quiet_ms <= options.idle_ms && total <= options.resident_bytes_max {
             continue;
         }
-        if cell.close_if_idle() {
+        if cell.held().is_some() {
+            if quiet_ms > HELD_LOOK_MS {
+                cell.look_again();
+            }
+        } else if committer.is_idle(&cell.name) && cell.close_if_idle() {
             total = total.saturating_sub(resident(cell));
             registry.remove(cell);
             cell.stop_actor();

@@ -1,17 +1,19 @@
 //! One turn of a document: take what waits, let the engine handle it, perform the effects.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use driftless_proto::engine::{CloseReason, Effect, Input, Replica, SessionId, Suspect, Writes};
+use driftless_proto::engine::{
+    CloseReason, Effect, HELD, Input, Replica, SessionId, Suspect, Writes,
+};
 use tokio::sync::oneshot;
 
 use super::Shared;
 use super::cell::{DocumentCell, Refused};
 use super::document::Suspects;
-use super::frames::StateFrames;
+use super::frames::SharedFrames;
 use super::inbox::Item;
 use super::load::Loaded;
 use super::place::LogPlace;
@@ -55,6 +57,8 @@ pub(super) enum TurnEnd {
     Deleting(DeleteReply),
     /// The document is to be loaded again.
     Reload,
+    /// The store refuses changes of the document for good: load it again, in a while.
+    Unstorable,
     /// The log was taken back to an earlier state: load it again, and store what it lacks.
     LogLost,
     /// The replica cannot be used any more. `guilty` says that the cause was found and refused.
@@ -81,13 +85,17 @@ pub(super) struct Ready {
     has_broadcast: bool,
     /// Others that have.
     unflushed: Vec<Arc<Slot>>,
+    /// The version of which what a former replica held is a part, until it is committed.
+    held_version: Option<u64>,
     /// To be committed.
     appends: Vec<PendingAppend>,
-    states: StateFrames,
+    shared_frames: SharedFrames,
     trim_at_ms: Option<u64>,
     exports: Vec<(u64, Bytes, oneshot::Sender<Bytes>)>,
-    items: VecDeque<Item>,
     effects: Vec<Effect>,
+    /// Waits for the next change.
+    #[cfg(feature = "fault-injection")]
+    fault: Option<super::Fault>,
 }
 
 impl Ready {
@@ -120,12 +128,14 @@ impl Ready {
             live: (Arc::from([]), Vec::new()),
             has_broadcast: false,
             unflushed: Vec::new(),
+            held_version: None,
             appends: Vec::new(),
-            states: StateFrames::default(),
+            shared_frames: SharedFrames::default(),
             trim_at_ms: None,
             exports: Vec::new(),
-            items: VecDeque::new(),
             effects: Vec::new(),
+            #[cfg(feature = "fault-injection")]
+            fault: None,
         }
     }
 
@@ -145,11 +155,6 @@ impl Ready {
         Some((state, self.replica.owners()))
     }
 
-    /// What was taken from the inbox and not handled: the turn broke off before it.
-    pub(super) fn take_unhandled(&mut self) -> VecDeque<Item> {
-        std::mem::take(&mut self.items)
-    }
-
     /// The first turn: takes over the sessions of a former actor and tries its suspects.
     pub(super) fn begin(&mut self, is_replacement: bool, suspects: Suspects) -> TurnEnd {
         for range in self.cell.banned() {
@@ -163,17 +168,21 @@ impl Ready {
         }
         // A frozen document takes nothing in: it is kept for when it is released.
         if !self.frozen
-            && let Some((update, owners)) = self.cell.take_held()
+            && let Some(held) = self.cell.held()
         {
+            let (update, owners) = (held.state.clone(), held.owners.clone());
             let input = Input::Held { update, owners };
             self.replica.handle(now_ms, input, &mut self.effects);
+            self.held_version = Some(self.replica.staged_version());
         }
         if is_replacement {
             // Who left since then is still owed that what it sent before is stored.
-            for (session, slot) in self.cell.slots().into_iter().chain(self.cell.leaving()) {
+            for (session, slot) in self.cell.take_over() {
                 if let Some(reason) = slot.ending() {
-                    // It was ended, and perhaps not told.
-                    slot.line.end(reason);
+                    // It was ended, and perhaps not told. Who has left may have a successor on its line.
+                    if self.cell.slot(session).is_some() {
+                        slot.line.end(reason);
+                    }
                     continue;
                 }
                 let (access, identity) = (slot.access(), slot.identity());
@@ -187,12 +196,24 @@ impl Ready {
                 self.slots.insert(session, slot);
             }
             if let Some(end) = self.finish(now_ms) {
+                self.forget_poison(&end);
                 return end;
             }
         }
         match self.try_suspects(suspects) {
             Some(end) => end,
             None => self.turn(),
+        }
+    }
+
+    /// What was held and breaks the document would do so again.
+    fn forget_poison(&self, end: &TurnEnd) {
+        if let TurnEnd::Poisoned { suspects, .. } = end
+            && suspects.iter().any(|suspect| suspect.session == HELD)
+        {
+            let document = &self.cell.name;
+            tracing::error!(%document, "what the log lacks breaks the document; it is left to its clients");
+            self.cell.keep_held(None);
         }
     }
 
@@ -235,7 +256,8 @@ impl Ready {
         match self.cell.refusal(self.generation) {
             None => {}
             Some(Refused::LogLost) => return TurnEnd::LogLost,
-            Some(Refused::Other) => return TurnEnd::Reload,
+            Some(Refused::Failed) => return TurnEnd::Unstorable,
+            Some(Refused::Outdated) => return TurnEnd::Reload,
         }
         self.look_at_store(now_ms, committed_version);
         if let Some(end) = self.hear_others(now_ms) {
@@ -252,12 +274,12 @@ impl Ready {
                 },
             };
         }
-        self.cell.inbox.take(&mut self.items);
+        let has_items = self.cell.inbox.take(self.generation);
         // What other nodes do keeps no document in memory that nobody here uses.
-        if !self.items.is_empty() || !self.slots.is_empty() {
+        if has_items || !self.slots.is_empty() {
             self.cell.touched_ms.store(now_ms, Ordering::Release);
         }
-        while let Some(item) = self.items.pop_front() {
+        while let Some(item) = self.cell.inbox.next(self.generation) {
             if let Some(end) = self.handle(now_ms, item) {
                 return end;
             }
@@ -273,6 +295,10 @@ impl Ready {
 
     /// Tells the engine what was committed, and whether more may be taken in.
     fn look_at_store(&mut self, now_ms: u64, version: u64) {
+        if self.held_version.is_some_and(|held| held <= version) {
+            self.held_version = None;
+            self.cell.keep_held(None);
+        }
         if version > self.replica.versions().1 {
             self.replica
                 .handle(now_ms, Input::Committed { version }, &mut self.effects);
@@ -348,7 +374,11 @@ impl Ready {
             }
             #[cfg(feature = "fault-injection")]
             Query::Fault(fault) => {
-                fault.perform();
+                if fault.waits_for_change() {
+                    self.fault = Some(fault);
+                } else {
+                    fault.perform();
+                }
                 None
             }
         }
@@ -356,12 +386,9 @@ impl Ready {
 
     /// Flushes the engine and performs its effects; `Some` when the actor cannot go on.
     fn finish(&mut self, now_ms: u64) -> Option<TurnEnd> {
-        if self.cell.generation() != self.generation {
-            // Given up as stuck: its sessions are another's, which has not heard of what this one did.
-            self.effects.clear();
-            return Some(TurnEnd::Reload);
-        }
         self.replica.flush(now_ms, &mut self.effects);
+        #[cfg(feature = "fault-injection")]
+        self.fail_over_change();
         let overflows = match self.perform(now_ms) {
             Ok(overflows) => overflows,
             Err(broken) => return Some(broken.into()),
@@ -384,11 +411,25 @@ impl Ready {
         None
     }
 
+    /// Does the harm that waits for a change, if there is one.
+    #[cfg(feature = "fault-injection")]
+    fn fail_over_change(&mut self) {
+        let is_append = |effect: &Effect| matches!(effect, Effect::Append { .. });
+        if self.effects.iter().any(is_append)
+            && let Some(fault) = self.fault.take()
+        {
+            fault.perform();
+        }
+    }
+
     /// Says whether the next commit has to wake this document.
     fn await_commit(&self) {
         let has_peers = self.subscription().is_some_and(|others| others.has_peers());
-        let awaits =
-            self.replica.awaits_commit() || !self.exports.is_empty() || !self.has_room || has_peers;
+        let awaits = self.replica.awaits_commit()
+            || !self.exports.is_empty()
+            || !self.has_room
+            || self.held_version.is_some()
+            || has_peers;
         self.listener
             .await_commit(awaits, self.replica.versions().1);
     }
@@ -432,7 +473,7 @@ impl Ready {
         let now_ms = self.shared.clock.now_ms();
         if self.trim_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
             self.trim_at_ms = None;
-            self.states.clear();
+            self.shared_frames.clear();
             self.replica.forget_encodings();
         }
         let deadlines = [

@@ -11,7 +11,7 @@ pub enum Denial {
     #[error("the token is larger than 16 KiB")]
     TokenTooLarge,
     /// It is no token, or a claim has the wrong form.
-    #[error("the token cannot be read, or a claim of it has the wrong form")]
+    #[error("the token cannot be read, or a claim of it is missing (exp) or has the wrong form")]
     Malformed,
     /// It was signed with a key, or by an algorithm, that this server does not know.
     #[error("the token was signed with a key that is not known here")]

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::super::cell::DocumentCell;
+use super::super::cell::{DocumentCell, Refused};
 use super::super::lock;
 use super::super::place::LogPlace;
 use crate::bus::{Commit, Entry, Event, INLINE_BYTES_MAX, Subscription};
@@ -88,12 +88,13 @@ impl CommitListener for Commits {
 
     fn on_refused(&self, version: u64, refusal: CommitRefusal) {
         tracing::warn!(document = %self.cell.name, version, %refusal, "append refused");
-        let is_log_lost = match refusal {
-            CommitRefusal::LogLost => true,
-            CommitRefusal::EpochChanged { current } => current < self.epoch,
-            CommitRefusal::Quarantined | CommitRefusal::Failed(_) => false,
+        let refused = match refusal {
+            CommitRefusal::LogLost => Refused::LogLost,
+            CommitRefusal::EpochChanged { current } if current < self.epoch => Refused::LogLost,
+            CommitRefusal::EpochChanged { .. } | CommitRefusal::Quarantined => Refused::Outdated,
+            CommitRefusal::Failed(_) => Refused::Failed,
         };
-        self.cell.note_refused(self.generation, is_log_lost);
+        self.cell.note_refused(self.generation, refused);
     }
 }
 

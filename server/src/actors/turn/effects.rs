@@ -26,6 +26,8 @@ pub(super) enum Broken {
     Poisoned(Suspects),
     /// It is not what the log says.
     Diverged,
+    /// Its actor was given up as stuck meanwhile.
+    Replaced,
 }
 
 impl From<Broken> for TurnEnd {
@@ -35,7 +37,7 @@ impl From<Broken> for TurnEnd {
                 suspects,
                 guilty: false,
             },
-            Broken::Diverged => Self::Reload,
+            Broken::Diverged | Broken::Replaced => Self::Reload,
         }
     }
 }
@@ -43,6 +45,12 @@ impl From<Broken> for TurnEnd {
 impl Ready {
     /// Performs the effects in order; returns the sessions whose queues were full.
     pub(super) fn perform(&mut self, now_ms: u64) -> Result<HashMap<SessionId, Missed>, Broken> {
+        // After all that may take long, so that only what follows at once is done by two.
+        if self.cell.generation() != self.generation {
+            // Given up as stuck: its sessions are another's, which has not heard of what this one did.
+            self.effects.clear();
+            return Err(Broken::Replaced);
+        }
         let mut overflows = HashMap::new();
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
@@ -80,6 +88,11 @@ impl Ready {
                     accepted,
                     count,
                 } => self.answer_updates(session, accepted, count),
+                Effect::Restored { session, count } => {
+                    if let Some(slot) = self.slots.get(&session) {
+                        slot.note_restored(count);
+                    }
+                }
                 Effect::TellStateless { payload } => self.tell_stateless(payload),
                 Effect::Poisoned { suspects } => {
                     self.let_go(now_ms);
@@ -135,7 +148,7 @@ impl Ready {
         let Some(slot) = self.slots.get(&session) else {
             return;
         };
-        slot.note_answered(count);
+        slot.note_answered(accepted, count);
         if let Some(accepted) = accepted {
             let answers = slot
                 .encoding
@@ -183,13 +196,15 @@ impl Ready {
         let Some(slot) = self.slots.get(&to) else {
             return;
         };
-        let frame = self.states.get(&slot.encoding, message);
+        let frame = self.shared_frames.get(&slot.encoding, message);
         if frame.is_empty() {
             return;
         }
         let missed = Missed::of(message);
         if missed == Missed::State {
             self.trim_at_ms = Some(now_ms + ENCODINGS_KEPT_MS);
+        } else if !self.shared_frames.is_empty() {
+            self.trim_at_ms.get_or_insert(now_ms + ENCODINGS_KEPT_MS);
         }
         // Whose answers are counted has to be asked exactly as often as the engine believes.
         let is_counted =

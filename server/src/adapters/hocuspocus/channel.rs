@@ -7,7 +7,7 @@ use driftless_proto::name::DocumentName;
 use driftless_proto::wire::Message;
 
 use crate::adapters::access::Permit;
-use crate::auth::Token;
+use crate::auth::{Denial, Token};
 use crate::session::SessionHandle;
 
 /// What a queued message costs besides its payload, so that tiny ones are bounded too.
@@ -103,6 +103,8 @@ pub(super) struct Channel {
     pub(super) is_recheck: bool,
     /// The newest question has no answer yet.
     pub(super) is_asking: bool,
+    /// Why its session is about to end, if that was said by an answer.
+    pub(super) denial: Option<Denial>,
     /// What is asked about next. One question is under way for a channel at a time.
     pub(super) next: Option<Shown>,
 }
@@ -117,6 +119,7 @@ impl Channel {
             token: None,
             is_recheck: false,
             is_asking: false,
+            denial: None,
             next: None,
         }
     }
@@ -133,6 +136,12 @@ impl Channel {
             Some(shown) if !self.is_asking => shown.from_ms,
             _ => u64::MAX,
         }
+    }
+
+    /// It was refused, and the peer has not tried again.
+    pub(super) fn is_refused(&self) -> bool {
+        let waits = matches!(&self.stage, Stage::Waiting(queue) if queue.by_ms == u64::MAX);
+        waits && !self.is_asking && self.next.is_none()
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -119,10 +119,8 @@ impl Future for Tagged {
 impl Hocuspocus {
     /// Says something to the peer, behind all that was said before.
     fn say(&self, write: impl FnOnce(&mut BytesMut)) {
-        let mut frame = BytesMut::new();
-        put_frame(&mut frame, write);
         // Once the socket closes nobody hears it.
-        let _ = self.opening.outbox.push_answer(frame.freeze());
+        let _ = self.opening.outbox.push_answer(frame(write));
     }
 
     fn close(&mut self, reason: CloseReason, text: &'static str) {
@@ -324,6 +322,13 @@ impl Conversation for Hocuspocus {
     fn farewell(&self, refusal: &Refusal, _: &mut BytesMut) -> u16 {
         codes::close_code(refusal)
     }
+}
+
+/// One frame.
+fn frame(write: impl FnOnce(&mut BytesMut)) -> Bytes {
+    let mut frame = BytesMut::new();
+    put_frame(&mut frame, write);
+    frame.freeze()
 }
 
 /// Writes a message to one session as frames; receipts one frame each.

@@ -7,7 +7,7 @@ use driftless_proto::wire::hocuspocus as wire;
 use driftless_proto::wire::{Message, Notice};
 
 use super::channel::{Channel, Queue, Stage};
-use super::{Hocuspocus, codes, write_frames};
+use super::{Hocuspocus, codes, frame, write_frames};
 use crate::adapters::access::Due;
 use crate::adapters::websocket::{Conversation, put_frame};
 use crate::auth::{Denial, Grant, Token};
@@ -85,6 +85,22 @@ impl Hocuspocus {
         self.forget(line, true);
     }
 
+    /// Makes room for another document: of those that were refused the oldest goes. If the peer tries it
+    /// again it begins anew.
+    fn forget_a_refused_one(&mut self) {
+        let refused = self
+            .channels
+            .iter()
+            .filter(|(_, channel)| channel.is_refused());
+        let oldest = refused.min_by_key(|(line, _)| **line);
+        if let Some((line, address)) =
+            oldest.map(|(line, channel)| (*line, channel.address.clone()))
+        {
+            self.by_address.remove(&address);
+            self.forget(line, true);
+        }
+    }
+
     /// Forgets a channel, whose session ends.
     pub(super) fn forget(&mut self, line: LineId, clean: bool) {
         let Some(channel) = self.channels.remove(&line) else {
@@ -102,8 +118,12 @@ impl Hocuspocus {
         if let Some(line) = self.by_address.get(address) {
             return Some(*line);
         }
+        let documents_max = self.opening.edge.options.documents_per_connection_max;
+        if self.channels.len() >= documents_max {
+            self.forget_a_refused_one();
+        }
         let options = &self.opening.edge.options;
-        if self.channels.len() >= options.documents_per_connection_max {
+        if self.channels.len() >= documents_max {
             metrics::refused("documents_per_connection");
             self.close(
                 CloseReason::TooMuch,
@@ -156,6 +176,7 @@ impl Hocuspocus {
                 outbox: self.opening.outbox.clone(),
                 id: line,
             },
+            greeting: frame(|into| wire::put_authenticated(&address, can_write, into)),
             origin: self.opening.origin(&permit.grant),
             holder: permit.holder(),
             access: Access {
@@ -163,8 +184,6 @@ impl Hocuspocus {
                 acks: Acks::Receipts,
             },
         };
-        // Before anything that the document says.
-        self.say(|into| wire::put_authenticated(&address, can_write, into));
         let session = match edge.documents.attach(request) {
             Ok(session) => session,
             Err(AttachError::DocumentFull) => return self.refuse_line(line, codes::DOCUMENT_FULL),
@@ -206,6 +225,7 @@ impl Hocuspocus {
                 // Behind what it said before; the end comes back by its line.
                 metrics::access_changed(denial.label());
                 session.end(reason_of(denial));
+                channel.denial = Some(denial);
             }
             Stage::Waiting(_) => self.refuse_line(line, codes::denied(denial)),
         }
@@ -294,8 +314,11 @@ impl Hocuspocus {
         // What the peer showed a moment ago is for its next session; what could not be answered is not.
         channel.next.take_if(|shown| shown.from_ms > 0);
         let address = channel.address.clone();
+        // Another end may have come first.
+        let denial = channel.denial.take();
+        let denial = denial.filter(|denial| reason_of(*denial) == reason);
         self.ask_next(line);
-        let refusal = Refusal::from(reason);
+        let refusal = denial.map_or_else(|| Refusal::from(reason), Refusal::from);
         let are_others_open = self.channels.values().any(Channel::is_open);
         if !(refusal.is_final() || self.is_modern && are_others_open) {
             // Providers come back by themselves only after the whole connection ended.
@@ -306,9 +329,10 @@ impl Hocuspocus {
             CloseReason::Unauthenticated | CloseReason::Forbidden
         );
         if is_access || !self.is_modern {
-            let word = match reason {
-                CloseReason::Unauthenticated => codes::denied(Denial::Expired),
-                CloseReason::Forbidden => codes::denied(Denial::NoRight),
+            let word = match (denial, reason) {
+                (Some(denial), _) => codes::denied(denial),
+                (None, CloseReason::Unauthenticated) => codes::denied(Denial::Expired),
+                (None, CloseReason::Forbidden) => codes::denied(Denial::NoRight),
                 _ => &refusal.text,
             };
             put_frame(into, |into| {

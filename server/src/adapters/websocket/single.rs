@@ -73,6 +73,7 @@ impl<D: Dialect> Single<D> {
                 outbox: self.opening.outbox.clone(),
                 id: ONLY,
             },
+            greeting: Bytes::new(),
             origin: self.opening.origin(&permit.grant),
             holder: permit.holder(),
             access: Access {

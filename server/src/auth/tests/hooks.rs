@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::server::{Asked, Reply, TestServer};
 use super::*;
 use crate::auth::hook::{FAILURES_MAX, PAUSE_MS, QUESTIONS_MAX, REQUESTS_MAX};
+use crate::config::check;
 
 const FAILED: Denial = Denial::Unavailable(Trouble::Hook);
 const PAUSED: Denial = Denial::Unavailable(Trouble::HookPaused);
@@ -332,9 +333,8 @@ fn keys_and_a_hook_contradict_each_other() {
     ];
     let none: Vec<(&str, &str)> = Vec::new();
     let refused = |flags: &[(&str, &str)]| {
-        load(&Flags::given(flags), &none, 1)
-            .unwrap_err()
-            .to_string()
+        let settings = load(&Flags::given(flags), &none, 1).unwrap().settings;
+        check::servable(&settings).unwrap_err().to_string()
     };
     for key in [
         ("auth_secret", SECRET),
