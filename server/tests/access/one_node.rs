@@ -67,6 +67,16 @@ fn a_plain_session_is_lowered_raised_and_ended_and_cannot_come_back() {
 }
 
 #[test]
+fn a_newer_token_that_is_none_is_not_told_as_one_that_ran_out() {
+    let server = Server::with_tokens();
+    let mut client = Client::hocuspocus(server.address, "plan");
+    client.show(&server.token("ada", "t-ada"));
+    client.until_told("read-write");
+    client.show("no token at all");
+    client.until_told("permission-denied");
+}
+
+#[test]
 fn a_hocuspocus_session_is_lowered_raised_and_ended_and_cannot_come_back() {
     let server = Server::with_tokens();
     let ada = server.token("ada", "t-ada");

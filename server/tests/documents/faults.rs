@@ -1,14 +1,12 @@
 //! Panics and stalls on demand: one bad document hurts nobody else.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use driftless::actors::Fault;
 use driftless::admin::operations::DocumentOperations;
 use driftless::store::committer::CommitterOptions;
-use driftless::store::faulty::FaultyStore;
 use driftless::store::{Origin, Store, StoreError};
 use driftless_proto::engine::{CloseReason, Rights};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -152,19 +150,12 @@ async fn join_by_socket(address: SocketAddr, document: &str) -> TcpStream {
 #[test]
 fn a_full_disk_stops_writers_past_the_bound_and_loses_nothing() {
     in_system(async {
-        let mut faulty = None;
         let commits = CommitterOptions {
             queue_bytes_max: 8 << 10,
             retry_max: Duration::from_millis(200),
             ..CommitterOptions::default()
         };
-        let house = House::open_over(options(), commits, |store| {
-            let wrapped = Arc::new(FaultyStore::new(store));
-            faulty = Some(wrapped.clone());
-            wrapped
-        })
-        .await;
-        let faulty = faulty.unwrap();
+        let (house, faulty) = House::open_faulty(commits).await;
         let document = name("disk");
         let mut ada = Peer::join(&house.registry, &document).await;
         let mut ben = Peer::join(&house.registry, &document).await;
@@ -202,20 +193,36 @@ fn a_full_disk_stops_writers_past_the_bound_and_loses_nothing() {
 }
 
 #[test]
+fn a_document_whose_changes_are_refused_for_good_is_tried_a_few_times_and_then_read_only() {
+    in_system(async {
+        let (house, faulty) = House::open_faulty(CommitterOptions::default()).await;
+        let document = name("spoilt");
+        let mut ada = Peer::join(&house.registry, &document).await;
+        ada.write("before ").await;
+        ada.until_saved().await;
+        let before = faulty.batches().len();
+        let damage = StoreError::Damaged("a test says so".to_owned());
+        faulty.spoil_document(document.clone(), damage);
+        ada.write("lost").await;
+        ada.until(|peer| peer.denied.is_some()).await;
+        let denied = ada.denied.clone().unwrap();
+        assert!(denied.contains("quarantined"), "{denied}");
+        assert_eq!((ada.closed, ada.saved), (None, 1));
+        let attempts = faulty.batches().len() - before;
+        assert!((2..=5).contains(&attempts), "{attempts}");
+        let mut ben = Peer::join(&house.registry, &document).await;
+        ben.until(|peer| peer.text() == "before ").await;
+    });
+}
+
+#[test]
 fn a_store_that_is_slower_than_its_writers_slows_them_down() {
     in_system(async {
-        let mut faulty = None;
         let commits = CommitterOptions {
             queue_bytes_max: 64 << 10,
             ..CommitterOptions::default()
         };
-        let house = House::open_over(options(), commits, |store| {
-            let wrapped = Arc::new(FaultyStore::new(store));
-            faulty = Some(wrapped.clone());
-            wrapped
-        })
-        .await;
-        let faulty = faulty.unwrap();
+        let (house, faulty) = House::open_faulty(commits).await;
         let mut ada = Peer::join(&house.registry, &name("slow")).await;
         faulty.hold_commits(true);
         for _ in 0..100 {
@@ -235,14 +242,7 @@ fn a_store_that_is_slower_than_its_writers_slows_them_down() {
 #[test]
 fn an_import_ends_although_the_actor_is_replaced_under_it() {
     in_system(async {
-        let mut faulty = None;
-        let house = House::open_over(options(), CommitterOptions::default(), |store| {
-            let wrapped = Arc::new(FaultyStore::new(store));
-            faulty = Some(wrapped.clone());
-            wrapped
-        })
-        .await;
-        let faulty = faulty.unwrap();
+        let (house, faulty) = House::open_faulty(CommitterOptions::default()).await;
         let document = name("imported");
         // Client 1 inserts "hi" into the text "t".
         let update = [1, 1, 1, 0, 4, 1, 1, b't', 2, b'h', b'i', 0];
@@ -268,14 +268,7 @@ fn an_import_ends_although_the_actor_is_replaced_under_it() {
 #[test]
 fn an_operator_finds_a_document_whose_first_edit_is_still_being_committed() {
     in_system(async {
-        let mut faulty = None;
-        let house = House::open_over(options(), CommitterOptions::default(), |store| {
-            let wrapped = Arc::new(FaultyStore::new(store));
-            faulty = Some(wrapped.clone());
-            wrapped
-        })
-        .await;
-        let faulty = faulty.unwrap();
+        let (house, faulty) = House::open_faulty(CommitterOptions::default()).await;
         let document = name("new");
         let mut ada = Peer::join(&house.registry, &document).await;
         let mut ben = Peer::join(&house.registry, &document).await;

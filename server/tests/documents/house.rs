@@ -13,6 +13,8 @@ use driftless::clock::Clock;
 use driftless::store::Store;
 use driftless::store::committer::{Committer, CommitterOptions};
 use driftless::store::data_folder::DataFolder;
+#[cfg(feature = "fault-injection")]
+use driftless::store::faulty::FaultyStore;
 use driftless::store::sqlite::SqliteStore;
 use driftless_proto::engine::{ClientIds, Relay, ReplicaOptions};
 use driftless_proto::name::DocumentName;
@@ -87,6 +89,28 @@ impl House {
         let wrapped = wrap(store.clone());
         let bus = Arc::new(LocalBus::default());
         Self::over(Arc::new(folder), store, wrapped, commits, options, bus)
+    }
+
+    /// The same with another committer, over a store that fails on demand.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) async fn open_faulty(commits: CommitterOptions) -> (Self, Arc<FaultyStore>) {
+        Self::open_faulty_with(options(), commits).await
+    }
+
+    /// The same with other options.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) async fn open_faulty_with(
+        options: DocumentOptions,
+        commits: CommitterOptions,
+    ) -> (Self, Arc<FaultyStore>) {
+        let mut faulty = None;
+        let house = Self::open_over(options, commits, |store| {
+            let wrapped = Arc::new(FaultyStore::new(store));
+            faulty = Some(wrapped.clone());
+            wrapped
+        });
+        let house = house.await;
+        (house, faulty.unwrap())
     }
 
     /// Nodes with a store in common, that hear each other over what `bus` makes for each.

@@ -9,7 +9,8 @@ use driftless_proto::engine::{Access, Acks, Rights};
 
 use crate::house::{House, in_system, name, options};
 
-fn attach(
+/// Joins as somebody who hears nothing.
+pub(crate) fn attach(
     registry: &Registry,
     document: &str,
     subject: Option<&str>,
@@ -24,6 +25,7 @@ fn attach(
             outbox: Outbox::new(1 << 10),
             id: 0,
         },
+        greeting: Bytes::new(),
         origin: Origin::default(),
         holder: Holder {
             subject: subject.map(Into::into),

@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[cfg(feature = "fault-injection")]
+mod arrivals;
+#[cfg(feature = "fault-injection")]
 mod faults;
+#[cfg(feature = "fault-injection")]
+mod held;
 mod house;
 mod lifecycle;
 mod limits;
@@ -12,3 +16,5 @@ mod peer;
 mod presence;
 #[cfg(feature = "fault-injection")]
 mod receipts;
+#[cfg(feature = "fault-injection")]
+mod stuck;

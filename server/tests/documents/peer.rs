@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use driftless::actors::Registry;
 use driftless::outbox::{Line, Outbox, Taken};
 use driftless::session::{AttachRequest, Documents, Encoding, Holder, ReceiveError, SessionHandle};
@@ -28,6 +28,10 @@ pub(crate) struct Peer {
     outbox: Arc<Outbox>,
     frames: VecDeque<Bytes>,
     pub(crate) saved: u64,
+    /// Frames that came.
+    pub(crate) heard: usize,
+    /// Stateless messages that came.
+    pub(crate) told: usize,
     probe: u64,
     /// Clock and state of each client, as y-protocols takes them in.
     presence: BTreeMap<u64, (u32, Option<String>)>,
@@ -35,8 +39,14 @@ pub(crate) struct Peer {
     pub(crate) closed: Option<CloseReason>,
 }
 
+/// The first byte of a stateless message as these tests write it: the dialect has no words for it.
+const STATELESS: u8 = 200;
+
 fn encode(_: &[u8], message: &Outbound, into: &mut BytesMut) {
-    ywebsocket::encode(message, into);
+    match message {
+        Outbound::Stateless { .. } => into.put_u8(STATELESS),
+        other => ywebsocket::encode(other, into),
+    }
 }
 
 impl Peer {
@@ -68,6 +78,7 @@ impl Peer {
                 outbox: outbox.clone(),
                 id: 0,
             },
+            greeting: Bytes::new(),
             origin: Origin {
                 identity: identity.map(str::to_owned),
                 door: "test".to_owned(),
@@ -88,6 +99,8 @@ impl Peer {
             outbox,
             frames: VecDeque::new(),
             saved: 0,
+            heard: 0,
+            told: 0,
             probe: 0,
             presence: BTreeMap::new(),
             denied: None,
@@ -146,6 +159,13 @@ impl Peer {
                 *known = (entry.clock, state);
             }
         }
+    }
+
+    /// Tells all others something beside the document.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) async fn tell_all(&mut self) {
+        let payload = Bytes::from_static(b"hear");
+        self.send(Message::Stateless { payload }).await;
     }
 
     /// Sends an update that is not its own document's.
@@ -226,6 +246,11 @@ impl Peer {
     }
 
     async fn read(&mut self, frame: Bytes) {
+        self.heard += 1;
+        if frame[..] == [STATELESS] {
+            self.told += 1;
+            return;
+        }
         if frame.starts_with(&[2, 0]) {
             self.denied = Some(String::from_utf8_lossy(&frame[2..]).into_owned());
             return;

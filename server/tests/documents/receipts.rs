@@ -11,7 +11,6 @@ use driftless::actors::{Fault, Registry};
 use driftless::outbox::{Line, Outbox, Taken};
 use driftless::session::{AttachRequest, Documents, Encoding, Holder, SessionHandle};
 use driftless::store::committer::CommitterOptions;
-use driftless::store::faulty::FaultyStore;
 use driftless::store::{Origin, Store};
 use driftless_proto::engine::{Access, Acks, Rights};
 use driftless_proto::name::DocumentName;
@@ -31,6 +30,9 @@ const A_WHILE: Duration = Duration::from_millis(300);
 /// The first byte of a receipt as these tests write it; no message of the dialect begins with it.
 const RECEIPTS: u8 = 200;
 
+/// The same of those that refuse, which take nothing away from what is unsynced.
+const REFUSALS: u8 = 201;
+
 /// A provider that counts as Hocuspocus' do: 1 with each step 1 of its own, 1 more for each change,
 /// 1 less for each receipt.
 struct Provider {
@@ -39,6 +41,7 @@ struct Provider {
     outbox: Arc<Outbox>,
     frames: VecDeque<Bytes>,
     unsynced: i64,
+    refused: u64,
     /// Step 1s of the server that it has not answered.
     questions: VecDeque<StateVector>,
     asked: usize,
@@ -48,8 +51,7 @@ struct Provider {
 fn encode(_: &[u8], message: &Outbound, into: &mut BytesMut) {
     match message {
         Outbound::Receipts { accepted, count } => {
-            assert!(accepted, "nothing here is refused");
-            into.put_u8(RECEIPTS);
+            into.put_u8(if *accepted { RECEIPTS } else { REFUSALS });
             into.put_u64(*count);
         }
         other => ywebsocket::encode(other, into),
@@ -70,6 +72,7 @@ impl Provider {
                 outbox: outbox.clone(),
                 id: 0,
             },
+            greeting: Bytes::new(),
             origin: Origin::default(),
             holder: Holder::default(),
             access: Access {
@@ -83,6 +86,7 @@ impl Provider {
             outbox,
             frames: VecDeque::new(),
             unsynced: 0,
+            refused: 0,
             questions: VecDeque::new(),
             asked: 0,
             answers_at_once: true,
@@ -171,6 +175,14 @@ impl Provider {
             assert!(self.unsynced >= 0, "a receipt too many");
             return;
         }
+        if let [REFUSALS, count @ ..] = &frame[..] {
+            self.refused += u64::from_be_bytes(count.try_into().unwrap());
+            return;
+        }
+        if frame.starts_with(&[2, 0]) {
+            // It may not write.
+            return;
+        }
         for message in ywebsocket::messages(frame) {
             match message.unwrap() {
                 Message::SyncStep1 { vector } => {
@@ -224,21 +236,10 @@ async fn stored_text(house: &House, document: &DocumentName) -> String {
     root.get_string(&doc.transact())
 }
 
-async fn house_with_faulty_store() -> (House, Arc<FaultyStore>) {
-    let mut faulty = None;
-    let house = House::open_over(options(), CommitterOptions::default(), |store| {
-        let wrapped = Arc::new(FaultyStore::new(store));
-        faulty = Some(wrapped.clone());
-        wrapped
-    })
-    .await;
-    (house, faulty.unwrap())
-}
-
 #[test]
 fn what_was_sent_before_a_panic_and_what_waits_is_answered_once_and_after_the_commit() {
     in_system(async {
-        let (house, faulty) = house_with_faulty_store().await;
+        let (house, faulty) = House::open_faulty(CommitterOptions::default()).await;
         let document = name("owed");
         let mut ada = Provider::join(&house.registry, &document).await;
         faulty.hold_commits(true);
@@ -352,6 +353,51 @@ fn a_count_that_begins_anew_beside_a_panic_ends_at_nothing() {
             ada.start();
             house.registry.harm(&document, Fault::Panic);
             ada.write("b");
+            ada.until_saved(&house, &document).await;
+        }
+    });
+}
+
+#[test]
+fn what_was_queued_before_the_step_1_is_not_counted_when_the_turn_panics_over_it() {
+    in_system(async {
+        let house = House::open(options()).await;
+        let document = name("queued-panic");
+        let mut ada = Provider::attach(&house.registry, &document);
+        ada.answers_at_once = false;
+        let queued = ada.edit("queued");
+        ada.start();
+        ada.until(|provider| provider.asked == 1).await;
+        house.registry.harm(&document, Fault::PanicOverChange);
+        ada.say(queued);
+        ada.until(|provider| provider.asked == 2).await;
+        ada.answer_all();
+        ada.answers_at_once = true;
+        ada.until_saved(&house, &document).await;
+        ada.write("!");
+        ada.until_saved(&house, &document).await;
+    });
+}
+
+#[test]
+fn what_was_refused_is_counted_across_a_panic_once_it_may_be_written() {
+    in_system(async {
+        let house = House::open(options()).await;
+        for panics_first in [true, false] {
+            let document = name(&format!("refused/{panics_first}"));
+            let mut ada = Provider::join(&house.registry, &document).await;
+            ada.session.set_rights(Rights::Read);
+            ada.write("a");
+            ada.write("b");
+            ada.until(|provider| provider.refused == 2).await;
+            if panics_first {
+                ada.survive_panic(&house, &document).await;
+                ada.session.set_rights(Rights::Write);
+            } else {
+                ada.session.set_rights(Rights::Write);
+                house.registry.harm(&document, Fault::Panic);
+            }
+            ada.write("c");
             ada.until_saved(&house, &document).await;
         }
     });

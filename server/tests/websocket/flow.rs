@@ -159,3 +159,39 @@ async fn a_stopped_reader_holds_a_bounded_queue_and_is_told_of_when_it_reads_aga
     assert_eq!(outbox.queued_bytes(), 0);
     assert_eq!(rooms.broadcast("a", news.clone()), [PushResult::Queued; 2]);
 }
+
+#[tokio::test]
+async fn who_takes_none_of_its_answers_is_read_again_once_it_took_them() {
+    let limits = AdapterOptions {
+        outbox_bytes_max: 100_000,
+        // Longer than this test has patience: nothing but the answers moves the socket.
+        keepalive_ms: 3_600_000,
+        peer_timeout_ms: 7_200_000,
+        ..options()
+    };
+    let (server, rooms) = start(limits);
+    let mut peer = Peer::join(server.address(), "/ws/a").await;
+    until("it has joined", || !rooms.state().attached.is_empty()).await;
+    let outbox = rooms.outboxes("a")[0].clone();
+    let answer = Bytes::from(vec![0x82, 127, 0, 0, 0, 0, 0, 0x10, 0, 0])
+        .into_iter()
+        .chain(vec![9; 1 << 20])
+        .collect::<Bytes>();
+    // More than the kernel's buffers take.
+    for _ in 0..24 {
+        assert_eq!(outbox.push_answer(answer.clone()), PushResult::Queued);
+        outbox.flush(0);
+    }
+    until("it is behind", || outbox.is_overfull()).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    peer.send_update(b"a word").await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(rooms.state().received.is_empty(), "it is not read");
+    for _ in 0..24 {
+        peer.frame().await;
+    }
+    until("it is read again", || {
+        rooms.state().received == [&b"a word"[..]]
+    })
+    .await;
+}

@@ -175,6 +175,8 @@ async fn what_comes_before_a_no_is_thrown_away() {
     provider.say("a", Say::Update(&updates[0])).await;
     provider.say("a", Say::Token("none")).await;
     provider.say("a", Say::Update(&updates[1])).await;
+    // All of it is read: what is read behind the refusal belongs to the next attempt.
+    provider.until_pong().await;
     application.hold(false);
     provider.until("a", &denied("permission-denied")).await;
     // A later token opens the document, without what was refused.
@@ -449,4 +451,41 @@ async fn what_is_no_message_ends_the_connection_and_names_nothing() {
     assert_eq!((&*address, &said[..2]), ("", &[2, 1][..]));
     provider.say("a", Say::Update(&letters(1)[0])).await;
     provider.until("a", RECEIPT).await;
+}
+
+#[tokio::test]
+async fn who_finds_a_full_document_is_never_told_to_be_in() {
+    let application = Application::start().await;
+    let server = start(&application, &["--sessions-per-document-max=1"]);
+    let mut first = Provider::connect(server.address).await;
+    first.open("a", "write").await;
+    let mut second = Provider::connect(server.address).await;
+    second.say("a", Say::Token("write")).await;
+    assert_eq!(
+        second.hear().await,
+        ("a".to_owned(), denied("document-full"))
+    );
+    first.say("a", Say::Close).await;
+    first.until_pong().await;
+    second.open("a", "write").await;
+}
+
+#[tokio::test]
+async fn documents_that_were_denied_take_no_room_of_others() {
+    let application = Application::start().await;
+    let server = start(&application, &["--documents-per-connection-max=3"]);
+    let mut provider = Provider::connect(server.address).await;
+    provider.open("a", "write").await;
+    for number in 0..8 {
+        let document = format!("denied-{number}");
+        provider.say(&document, Say::Token("none")).await;
+        provider
+            .until(&document, &denied("permission-denied"))
+            .await;
+    }
+    provider.open("b", "write").await;
+    // One that made room for another may be tried again.
+    provider.open("denied-0", "write").await;
+    provider.say("c", Say::Token("write")).await;
+    assert_eq!(provider.until_closed().await.0, 4205);
 }

@@ -70,8 +70,8 @@ async fn a_fast_writer_is_read_at_its_rate_and_loses_nothing() {
             writer.send_update(&[round; 10_000]).await;
         }
         until("all has come", || rooms.state().received.len() == 60).await;
-        // 4 seconds' worth is read at once.
-        assert!(started.elapsed() > Duration::from_millis(900));
+        // 4 seconds' worth is read at once, and what two reads brought before they were counted.
+        assert!(started.elapsed() > Duration::from_millis(500));
         let state = rooms.state();
         assert!((0..60_u8).eq(state.received.iter().map(|update| update[0])));
         assert!(state.detached.is_empty());

@@ -96,6 +96,9 @@ impl Documents for SharedRooms {
         if let Some(error) = state.refuse {
             return Err(error);
         }
+        if !request.greeting.is_empty() {
+            let _ = request.line.outbox.push_answer(request.greeting);
+        }
         let name = request.document.as_str().to_owned();
         state.next_id += 1;
         let id = state.next_id;

@@ -64,6 +64,8 @@ for (const generation of [2, 3, 4]) {
     await sleep(UNDO_GATHERS_MS)
     await press(one, 'Control+Home')
     await type(one, 'Oh, ')
+    // An edit of another ends what was chosen for the next letter.
+    await until('two sees it', async () => (await two.call('html')).includes('Oh, '))
     await press(two, 'Control+End')
     await two.call('bold')
     await type(two, '!')
