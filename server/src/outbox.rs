@@ -114,6 +114,8 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct Queue {
+    /// What stands before the first frame; empty once that has come.
+    lead: Bytes,
     frames: VecDeque<Bytes>,
     /// Bytes in `frames`.
     queued_bytes: usize,
@@ -158,6 +160,16 @@ impl Outbox {
         })
     }
 
+    /// Has the first frame, whoever pushes it, stand behind this one.
+    pub fn lead_with(&self, frame: Bytes) {
+        self.lock().lead = frame;
+    }
+
+    /// For the socket's task, when it says something on its own account: what has to stand before it.
+    pub fn take_lead(&self) -> Bytes {
+        std::mem::take(&mut self.lock().lead)
+    }
+
     /// Queues a frame; [`Self::flush`] has to follow, once for any number of them. A single frame larger
     /// than the bound is allowed into an empty queue.
     pub fn push(&self, frame: Bytes) -> PushResult {
@@ -169,8 +181,7 @@ impl Outbox {
         if held > 0 && held + frame.len() > self.bytes_max {
             return PushResult::Full;
         }
-        queue.queued_bytes += frame.len();
-        queue.frames.push_back(frame);
+        queue.push(frame);
         PushResult::Queued
     }
 
@@ -181,9 +192,8 @@ impl Outbox {
         if queue.gone || queue.close.is_some() {
             return PushResult::Closed;
         }
-        queue.queued_bytes += frame.len();
         queue.queued_answer_bytes += frame.len();
-        queue.frames.push_back(frame);
+        queue.push(frame);
         self.note_answers(&queue);
         PushResult::Queued
     }
@@ -404,6 +414,15 @@ impl Outbox {
 }
 
 impl Queue {
+    fn push(&mut self, frame: Bytes) {
+        if !self.lead.is_empty() {
+            self.queued_bytes += self.lead.len();
+            self.frames.push_back(std::mem::take(&mut self.lead));
+        }
+        self.queued_bytes += frame.len();
+        self.frames.push_back(frame);
+    }
+
     /// Writes what waits, if it is little and the task would do nothing else.
     fn write_directly(&mut self, now_ms: u64) -> Written {
         let may = self.is_parked && self.direct_thread == Some(thread::current().id());

@@ -60,6 +60,25 @@ fn frames_come_out_in_order_and_all_at_once() {
 }
 
 #[test]
+fn what_leads_stands_before_the_first_frame_and_no_other() {
+    for answers in [false, true] {
+        let outbox = Outbox::new(100);
+        outbox.lead_with(Bytes::from("ping"));
+        let mut socket = Socket::new();
+        assert_eq!(socket.take(&outbox), Poll::Pending, "alone it says nothing");
+        for text in ["a", "b"] {
+            let _ = match answers {
+                true => outbox.push_answer(Bytes::from(text)),
+                false => outbox.push(Bytes::from(text)),
+            };
+        }
+        assert_eq!(socket.take(&outbox), Poll::Ready(Taken::Frames));
+        assert_eq!(socket.frames, ["ping", "a", "b"]);
+        assert_eq!(outbox.take_lead(), "");
+    }
+}
+
+#[test]
 fn a_waiting_task_is_woken_once_until_it_takes() {
     let outbox = Outbox::new(100);
     let mut socket = Socket::new();

@@ -24,6 +24,8 @@ pub struct Arrears {
     pub(super) unasked: bool,
     /// What it had at its first step 1, until it answered ours.
     pub(super) announced: Option<Arc<StateVector>>,
+    /// Updates that were taken to be made before that, until a pong or an answer tells.
+    pub(super) doubtful: u64,
     /// It has answered: what it had queued while its socket was not open came before.
     pub(super) has_answered: bool,
 }
@@ -34,25 +36,30 @@ impl Arrears {
         match message {
             Message::SyncStep1 { vector } => {
                 // It begins to count anew: one answer, to the question that it is asked next.
-                (self.owed, self.refused) = (0, 0);
+                (self.owed, self.refused, self.doubtful) = (0, 0, 0);
                 self.unasked = true;
                 self.questions
                     .iter_mut()
                     .for_each(|is_counted| *is_counted = false);
-                // What cannot be read ends the session.
-                let announced = StateVector::decode(vector).ok();
-                self.announced = announced.filter(|_| !self.has_answered).map(Arc::new);
+                if !self.has_answered {
+                    // What cannot be read ends the session.
+                    self.announced = StateVector::decode(vector).ok().map(Arc::new);
+                }
             }
             Message::SyncStep2 { .. } => {
                 let is_counted = self.questions.pop_front().unwrap_or(true);
                 self.owed += i64::from(is_counted);
                 (self.announced, self.has_answered) = (None, true);
+                self.doubtful = 0;
             }
             Message::Update { update } => {
                 let announced = self.announced.as_deref();
-                let is_counted = !announced.is_some_and(|vector| is_made_before(update, vector));
-                self.owed += i64::from(is_counted);
+                match announced.is_some_and(|vector| is_made_before(update, vector)) {
+                    true => self.doubtful += 1,
+                    false => self.owed += 1,
+                }
             }
+            Message::Pong => self.owed += std::mem::take(&mut self.doubtful).cast_signed(),
             _ => {}
         }
     }

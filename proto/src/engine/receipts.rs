@@ -6,9 +6,12 @@
 //! answered exactly once, and the answer to a step 1 that the server sent on its own account is not.
 //! Nor is what a client sends between its step 1 and its answer to ours and had made before: a
 //! provider queues changes while its socket is not open, begins to count anew with its step 1, and
-//! sends the queue behind it, once it has heard the server for the first time.
+//! sends the queue behind it, once it has heard the server for the first time. What it sent before
+//! that did not wait in the queue, so it is counted: a pong tells.
 //! (Source: `HocuspocusProvider.ts` of 2.15, 3.4 and 4.8: `resetUnsyncedChanges` sets 1 with every
-//! step 1 of the client, `decrementUnsyncedChanges` takes 1 for each SyncStatus.)
+//! step 1 of the client, `decrementUnsyncedChanges` takes 1 for each SyncStatus.
+//! `HocuspocusProviderWebsocket.ts`: `resolveConnectionAttempt`, called by the first message, sends
+//! the queue.)
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -46,6 +49,15 @@ pub(super) struct Answer {
     pub(super) is_stale: bool,
 }
 
+/// Updates that may have been made before the client's step 1, by what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Doubtful {
+    accepted: u64,
+    refused: u64,
+    /// Some were given to a former replica, which may have lost them.
+    are_elsewhere: bool,
+}
+
 /// The answers a session is owed.
 #[derive(Debug, Default)]
 pub(super) struct Receipts {
@@ -57,6 +69,8 @@ pub(super) struct Receipts {
     stale: usize,
     /// What the client had at its first step 1, until it answered ours.
     announced: Option<Arc<StateVector>>,
+    /// What was taken to be made before that, until a pong or an answer tells.
+    doubtful: Doubtful,
     /// It has answered: what it had queued while its socket was not open came before.
     has_answered: bool,
     /// Answers of refusal that the client got since it began to count: it still counts those updates.
@@ -71,6 +85,11 @@ impl Receipts {
             questions: arrears.questions.clone(),
             stale: arrears.questions.len(),
             announced: arrears.announced.clone(),
+            doubtful: Doubtful {
+                accepted: arrears.doubtful,
+                are_elsewhere: true,
+                ..Doubtful::default()
+            },
             has_answered: arrears.has_answered,
             refused,
             ..Self::default()
@@ -93,6 +112,7 @@ impl Receipts {
     /// The session answered a step 1. What nobody asked for is counted.
     pub(super) fn take_question(&mut self) -> Answer {
         (self.announced, self.has_answered) = (None, true);
+        self.doubtful = Doubtful::default();
         let is_stale = self.stale > 0;
         self.stale -= usize::from(is_stale);
         Answer {
@@ -106,6 +126,30 @@ impl Receipts {
     pub(super) fn was_announced(&self, update: &Bytes) -> bool {
         let announced = self.announced.as_deref();
         announced.is_some_and(|vector| is_made_before(update, vector))
+    }
+
+    /// An update was announced: whether the client counts it is not known yet.
+    pub(super) fn set_aside(&mut self, is_taken: bool) {
+        let doubtful = &mut self.doubtful;
+        *match is_taken {
+            true => &mut doubtful.accepted,
+            false => &mut doubtful.refused,
+        } += 1;
+    }
+
+    /// All that the client sent so far it sent when it made it, so it counts what was set aside. All that is
+    /// new in that is in this version, or `None` while a part is missing. Returns what [`Self::refuse`]
+    /// does.
+    pub(super) fn count_doubtful(&mut self, version: Option<u64>) -> u64 {
+        let doubtful = std::mem::take(&mut self.doubtful);
+        if doubtful.accepted > 0 {
+            let version = version.filter(|_| !doubtful.are_elsewhere);
+            self.accept(version, doubtful.accepted);
+        }
+        match doubtful.refused {
+            0 => 0,
+            count => self.refuse(count),
+        }
     }
 
     /// Whether the client has updates that were refused and that it still counts.
@@ -135,18 +179,18 @@ impl Receipts {
         }
     }
 
-    /// An update was not taken in. Returns how many such answers are given up, since too many wait:
+    /// Updates were not taken in. Returns how many such answers are given up, since too many wait:
     /// to the client they change nothing.
-    pub(super) fn refuse(&mut self) -> u64 {
-        self.refused += 1;
+    pub(super) fn refuse(&mut self, count: u64) -> u64 {
+        self.refused += count;
         let is_full = self.owed.len() >= RECEIPTS_MAX;
         match self.owed.back_mut() {
-            Some(last) if !last.accepted => last.count += 1,
-            _ if is_full => return 1,
+            Some(last) if !last.accepted => last.count += count,
+            _ if is_full => return count,
             _ => self.owed.push_back(Owed {
                 version: Some(0),
                 accepted: false,
-                count: 1,
+                count,
             }),
         }
         0
@@ -186,10 +230,11 @@ impl Receipts {
 
     /// The client begins to count anew: what it is owed from before is covered by the answer to the
     /// step 1 that it is about to be sent.
-    pub(super) fn start_anew(&mut self, announced: StateVector) {
+    pub(super) fn start_anew(&mut self, announced: &StateVector) {
         self.refused = 0;
+        self.doubtful = Doubtful::default();
         // On a socket that was open all the time nothing was queued.
-        self.announced = (!self.has_answered).then(|| Arc::new(announced));
+        self.announced = (!self.has_answered).then(|| Arc::new(announced.clone()));
         // It counts one answer from now on: the one to the question that it is about to be asked.
         self.questions
             .iter_mut()
@@ -215,9 +260,8 @@ impl Receipts {
 }
 
 /// Whether an update was made before the client had this: it holds and deletes nothing beyond. Of a
-/// deletion of what was there nobody can tell when it was made: it counts as made before, since a receipt
-/// too many says that something is saved which is not, and one too few is made good by the next
-/// connection.
+/// deletion of what was there the update does not tell when it was made: it counts as made before, unless
+/// a pong says that it did not wait, since a receipt too many says that something is saved which is not.
 pub(super) fn is_made_before(update: &Bytes, announced: &StateVector) -> bool {
     // What cannot be read ends the session.
     admission::ends(update, VALUE_NESTING_MAX).is_ok_and(|ends| announced.covers(&ends))
@@ -244,7 +288,7 @@ mod tests {
         receipts.accept(Some(1), 1);
         receipts.accept(Some(1), 1);
         receipts.accept(Some(2), 1);
-        assert_eq!(receipts.refuse(), 0);
+        assert_eq!(receipts.refuse(1), 0);
         assert_eq!(receipts.take_due(0), None);
         assert_eq!(receipts.take_due(1), Some((true, 2)));
         assert_eq!(receipts.take_due(1), None, "a refusal keeps its place");
@@ -273,7 +317,7 @@ mod tests {
         assert!(receipts.take_question().is_counted);
         assert!(receipts.take_question().is_counted, "nobody asked");
         receipts.accept(Some(7), 3);
-        receipts.start_anew(StateVector::default());
+        receipts.start_anew(&StateVector::default());
         assert_eq!(receipts.take_due(7), None);
     }
 
@@ -283,7 +327,7 @@ mod tests {
         let mut given_up = 0;
         for version in 0..100_000 {
             receipts.accept(Some(version), 1);
-            given_up += receipts.refuse();
+            given_up += receipts.refuse(1);
             assert!(receipts.owed.len() <= RECEIPTS_MAX + 1);
         }
         let (mut accepted, mut refused) = (0, 0);

@@ -360,6 +360,7 @@ impl Replica {
                 peer.probe(version, newest, now_ms + PROBE_PATIENCE_MS);
                 self.probing.insert(session);
             }
+            Message::Pong => self.receive_pong(session, effects),
         }
     }
 
@@ -383,13 +384,12 @@ impl Replica {
         };
         peer.claims_more |= !vector.is_empty();
         self.asking.insert(session);
-        let announced = vector.clone();
-        peer.asked = Some(vector);
         if let Some(receipts) = &mut peer.receipts {
-            receipts.start_anew(announced);
+            receipts.start_anew(&vector);
             // However often it asks in a turn, one question is answered, and one is asked in return.
             peer.is_to_be_asked = true;
         }
+        peer.asked = Some(vector);
     }
 
     /// Ends a session because of what it sent.

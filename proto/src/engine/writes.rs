@@ -129,7 +129,7 @@ impl Replica {
     ) -> bool {
         let receipts = self.sessions.get(&session);
         let receipts = receipts.and_then(|peer| peer.receipts.as_ref());
-        let counts = counts && receipts.is_some_and(|receipts| !receipts.was_announced(update));
+        let was_announced = receipts.is_some_and(|receipts| receipts.was_announced(update));
         let is_taken = self.take_update(now_ms, session, update, effects);
         let version = self.staged_version();
         let Some(peer) = self.sessions.get_mut(&session) else {
@@ -139,14 +139,30 @@ impl Replica {
         let Some(receipts) = &mut peer.receipts else {
             return is_taken;
         };
-        if counts && is_taken {
+        if counts && was_announced {
+            receipts.set_aside(is_taken);
+        } else if counts && is_taken {
             receipts.accept(is_complete.then_some(version), 1);
         } else if counts {
-            let given_up = receipts.refuse();
+            let given_up = receipts.refuse(1);
             give_up_receipts(session, given_up, effects);
         }
         self.probing.insert(session);
         is_taken
+    }
+
+    /// What the session sent so far did not wait for its connection.
+    pub(super) fn receive_pong(&mut self, session: SessionId, effects: &mut Vec<Effect>) {
+        let version = self.staged_version();
+        let Some(peer) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let is_complete = peer.gap.is_none();
+        if let Some(receipts) = &mut peer.receipts {
+            let given_up = receipts.count_doubtful(is_complete.then_some(version));
+            give_up_receipts(session, given_up, effects);
+            self.probing.insert(session);
+        }
     }
 
     /// Takes in what answers a step 1. What waits for it is refused when it is.

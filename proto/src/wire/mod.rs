@@ -45,6 +45,9 @@ pub enum Message {
         /// Text of the application; checked to be UTF-8.
         payload: Bytes,
     },
+    /// The answer to the ping that stood right before the first thing the peer heard over its
+    /// connection: what it sent before this it sent when it made it.
+    Pong,
 }
 
 impl Message {
@@ -56,7 +59,7 @@ impl Message {
             | Self::Update { update: payload }
             | Self::Presence { entries: payload }
             | Self::Stateless { payload } => payload.len(),
-            Self::QueryPresence | Self::SaveProbe { .. } => 0,
+            Self::QueryPresence | Self::SaveProbe { .. } | Self::Pong => 0,
         }
     }
 }

@@ -218,7 +218,8 @@ impl State {
                     Message::SyncStep1 { .. }
                     | Message::Presence { .. }
                     | Message::QueryPresence
-                    | Message::SaveProbe { .. } => {}
+                    | Message::SaveProbe { .. }
+                    | Message::Pong => {}
                 },
                 _ => {}
             }

@@ -272,7 +272,7 @@ impl Peer {
                 Message::SaveProbe { version } => self.saved = self.saved.max(version),
                 Message::Stateless { .. } => {}
                 Message::Presence { entries } => self.hear_presence(&entries),
-                Message::QueryPresence => {}
+                Message::QueryPresence | Message::Pong => {}
             }
         }
     }

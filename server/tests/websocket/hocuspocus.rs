@@ -12,7 +12,7 @@ use crate::provider::{
 };
 
 /// A server that asks the application, and what else it is told.
-fn start(application: &Application, flags: &[&str]) -> Binary {
+pub(crate) fn start(application: &Application, flags: &[&str]) -> Binary {
     let url = format!("--auth-hook-url={}", application.url);
     let secret = "--auth-hook-secret=a secret that is thirty-two bytes or longer";
     let common = [&*url, secret, "--auth-hook-timeout-ms=1m"];

@@ -13,5 +13,6 @@ mod limits;
 mod peer;
 mod provider;
 mod proxy_protocol;
+mod receipts;
 mod rooms;
 mod tls;

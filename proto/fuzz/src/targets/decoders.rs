@@ -94,7 +94,7 @@ pub fn ywebsocket(frame: &Bytes) -> Result<Result<(), &'static str>, String> {
             Message::Update { update } => Outbound::Update { update },
             Message::Presence { entries } => Outbound::Presence { entries },
             Message::SaveProbe { version } => Outbound::Saved { version },
-            Message::QueryPresence | Message::Stateless { .. } => continue,
+            Message::QueryPresence | Message::Stateless { .. } | Message::Pong => continue,
         };
         let mut written = BytesMut::new();
         encode(&outbound, &mut written);
@@ -167,8 +167,8 @@ fn written(address: &[u8], said: &Said) -> Bytes {
             head(&mut out, 3);
             return out.freeze();
         }
-        // The dialect has no probes: an empty frame is never read as one.
-        Said::Message(Message::SaveProbe { .. }) => return out.freeze(),
+        // The dialect has no probes, and pongs are no messages of it: an empty frame is never read as one.
+        Said::Message(Message::SaveProbe { .. } | Message::Pong) => return out.freeze(),
         Said::Close => {
             head(&mut out, 7);
             return out.freeze();

@@ -273,6 +273,52 @@ fn what_was_owed_is_refused_when_it_may_not_be_written_any_more() {
 }
 
 #[test]
+fn what_was_deleted_in_front_of_a_failure_is_owed_once_the_pong_comes() {
+    let mut writer = peer(7);
+    let mut arrears = Arrears::default();
+    let mut bench = Bench::new(options());
+    writer.type_text("ab");
+    let opening = [attach_with(1, COUNTING), step1(1, &writer)];
+    accounted(&mut bench, &mut arrears, opening);
+    let deleted = writer.delete(0, 1);
+    if let Input::Receive { message, .. } = update(1, &deleted) {
+        arrears.note_received(&message);
+    }
+    let mut bench = next(&mut arrears);
+    accounted(&mut bench, &mut arrears, [pong(1)]);
+    assert_eq!(arrears.owed, 1);
+    assert_eq!(paid(&mut bench, &mut arrears), 0, "it may be lost");
+    // Again, behind the pong.
+    let mut bench = next(&mut arrears);
+    let answers = [(); 3].map(|()| step2(1, &writer.state()));
+    accounted(&mut bench, &mut arrears, answers);
+    assert_eq!(paid(&mut bench, &mut arrears), 2, "it and one answer");
+    assert_eq!(arrears, settled());
+}
+
+#[test]
+fn what_was_deleted_without_the_right_to_is_refused_once_the_pong_comes() {
+    let mut writer = peer(7);
+    let mut bench = Bench::new(options());
+    bench.join([2]);
+    bench.turn([update(2, &writer.type_text("ab"))]);
+    let mut arrears = Arrears::default();
+    let opening = [attach_with(1, READING), step1(1, &writer)];
+    accounted(&mut bench, &mut arrears, opening);
+    let deleted = update(1, &writer.delete(0, 1));
+    let told = accounted(&mut bench, &mut arrears, [deleted]);
+    assert_eq!(receipts(&told, 1), []);
+    let told = accounted(&mut bench, &mut arrears, [pong(1)]);
+    assert_eq!(receipts(&told, 1), [(Some(false), 1)]);
+    assert_eq!((arrears.owed, arrears.refused), (0, 1));
+    accounted(&mut bench, &mut arrears, [set_rights(Rights::Write)]);
+    let answers = [(); 2].map(|()| step2(1, &writer.state()));
+    accounted(&mut bench, &mut arrears, answers);
+    assert_eq!(paid(&mut bench, &mut arrears), 2, "it and the answer");
+    assert_eq!(arrears, settled());
+}
+
+#[test]
 fn what_was_made_before_the_step_1_is_not_owed_when_the_turn_fails_over_it() {
     let mut writer = peer(7);
     let mut arrears = Arrears::default();

@@ -216,6 +216,10 @@ fn step2(session: u64, update: &Bytes) -> Input {
     receive(session, Message::SyncStep2 { update })
 }
 
+fn pong(session: u64) -> Input {
+    receive(session, Message::Pong)
+}
+
 fn probe(session: u64, version: u64) -> Input {
     receive(session, Message::SaveProbe { version })
 }

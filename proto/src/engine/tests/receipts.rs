@@ -214,6 +214,59 @@ fn who_deletes_what_was_typed_behind_the_step_1_is_answered() {
 }
 
 #[test]
+fn who_deletes_what_was_there_before_the_pong_is_answered() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    writer.type_text("abc");
+    bench.turn([attach_with(1, COUNTING), step1(1, &writer)]);
+    bench.turn([update(1, &writer.delete(0, 1))]);
+    bench.turn([pong(1)]);
+    let queued = writer.delete(0, 1);
+    bench.turn([update(1, &queued), pong(1)]);
+    bench.turn([step2(1, &writer.state())]);
+    assert_eq!(due(&mut bench), 3, "both and the answer");
+}
+
+#[test]
+fn what_comes_between_the_pong_and_the_answer_may_have_waited() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    writer.type_text("ab");
+    let queued = writer.delete(0, 1);
+    bench.turn([attach_with(1, COUNTING), step1(1, &writer), pong(1)]);
+    bench.turn([update(1, &queued), step2(1, &writer.state()), pong(1)]);
+    assert_eq!(due(&mut bench), 1, "the answer");
+}
+
+#[test]
+fn a_step_1_behind_what_was_deleted_covers_it() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    writer.type_text("ab");
+    bench.turn([attach_with(1, COUNTING), step1(1, &writer)]);
+    bench.turn([update(1, &writer.delete(0, 1))]);
+    bench.turn([step1(1, &writer), pong(1)]);
+    // What it deleted was not here, which it was asked about, too.
+    let answers = [(); 3].map(|()| step2(1, &writer.state()));
+    bench.turn(answers);
+    assert_eq!(due(&mut bench), 1, "the answer to the question that counts");
+}
+
+#[test]
+fn what_a_gap_holds_up_is_answered_behind_the_pong_when_it_is_filled() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    writer.type_text("abc");
+    bench.turn([attach_with(1, COUNTING), step1(1, &writer)]);
+    // What it deletes is not here.
+    let told = bench.turn([update(1, &writer.delete(0, 1)), pong(1)]);
+    assert_eq!(receipts(&told, 1), []);
+    let answers = [(); 2].map(|()| step2(1, &writer.state()));
+    bench.turn(answers);
+    assert_eq!(due(&mut bench), 2, "it and the answer");
+}
+
+#[test]
 fn behind_a_later_step_1_everything_is_counted() {
     let mut bench = Bench::new(options());
     let mut writer = peer(7);

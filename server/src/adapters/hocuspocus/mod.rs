@@ -80,6 +80,10 @@ pub(super) struct Hocuspocus {
     wants_move: bool,
     /// A provider of version 4 or later said so: it knows pings and closed documents.
     is_modern: bool,
+    /// The answer to the first ping has come.
+    has_ponged: bool,
+    /// A question was answered: the provider has sent what waited for the connection.
+    has_answered: bool,
     deciding: FuturesUnordered<Tagged>,
     /// Questions about newer tokens for open channels.
     renewals: Option<TokenBucket>,
@@ -169,6 +173,8 @@ impl Hocuspocus {
 impl Conversation for Hocuspocus {
     const NAME: &'static str = "hocuspocus";
     const ANSWERS_WRITES: bool = true;
+    // Its first message has the peer send what waited for the connection.
+    const PINGS_FIRST: bool = true;
 
     fn begin(opening: Opening) -> Self {
         let edge = &opening.edge;
@@ -186,6 +192,8 @@ impl Conversation for Hocuspocus {
             home: None,
             wants_move: false,
             is_modern: false,
+            has_ponged: false,
+            has_answered: false,
             deciding: FuturesUnordered::new(),
             renewals: TokenBucket::new(RENEWALS_PER_SECOND, RENEWALS_BURST_SECONDS, now_ms),
             under_way: VecDeque::new(),
@@ -228,6 +236,25 @@ impl Conversation for Hocuspocus {
                     text: error.to_string().into(),
                     ..CloseReason::Malformed.into()
                 });
+            }
+        }
+    }
+
+    fn ponged(&mut self) {
+        // Only the first tells something: by the next one the peer has heard us.
+        if std::mem::replace(&mut self.has_ponged, true) {
+            return;
+        }
+        for (line, channel) in &mut self.channels {
+            match &mut channel.stage {
+                Stage::Open { .. } => self.under_way.push_back((*line, Message::Pong)),
+                // What has said nothing has nothing to be counted.
+                Stage::Waiting(queue) if queue.is_empty() => {}
+                Stage::Waiting(queue) => {
+                    self.waiting_bytes -= queue.bytes();
+                    queue.push(Message::Pong);
+                    self.waiting_bytes += queue.bytes();
+                }
             }
         }
     }

@@ -51,6 +51,19 @@ impl Hocuspocus {
         let Some(channel) = self.channels.get_mut(&line) else {
             return;
         };
+        let is_direct = channel.note(&message, self.has_answered);
+        self.has_answered |= matches!(message, Message::SyncStep2 { .. });
+        self.take_in(line, message);
+        if is_direct {
+            self.take_in(line, Message::Pong);
+        }
+    }
+
+    /// Has the session of a channel receive a message, now or once it is open.
+    fn take_in(&mut self, line: LineId, message: Message) {
+        let Some(channel) = self.channels.get_mut(&line) else {
+            return;
+        };
         match &mut channel.stage {
             Stage::Open { .. } => self.under_way.push_back((line, message)),
             Stage::Waiting(queue) => {

@@ -27,8 +27,8 @@ pub(super) enum Incoming {
     Text,
     /// Wants a pong with the same payload.
     Ping(Bytes),
-    /// An answer to a ping, or one nobody asked for.
-    Pong,
+    /// An answer to the ping with this payload, or one nobody asked for.
+    Pong(Bytes),
     /// The client says goodbye, with a code or without.
     Close(Option<u16>),
 }
@@ -174,7 +174,7 @@ impl FrameReader {
         match opcode {
             OpCode::Text => Ok(Some(Incoming::Text)),
             OpCode::Ping => Ok(Some(Incoming::Ping(payload.freeze()))),
-            OpCode::Pong => Ok(Some(Incoming::Pong)),
+            OpCode::Pong => Ok(Some(Incoming::Pong(payload.freeze()))),
             OpCode::Close => close_code(&payload).map(|code| Some(Incoming::Close(code))),
             OpCode::Binary => self.begin(is_final, payload),
             OpCode::Continue => self.go_on(is_final, &payload),

@@ -72,7 +72,10 @@ fn the_masked_hello_of_the_rfc_is_understood() {
         [Ok(Incoming::Ping(Bytes::from_static(b"Hello")))]
     );
     other[0] = 0x8a;
-    assert_eq!(read(100, &other), [Ok(Incoming::Pong)]);
+    assert_eq!(
+        read(100, &other),
+        [Ok(Incoming::Pong(Bytes::from_static(b"Hello")))]
+    );
 }
 
 #[test]

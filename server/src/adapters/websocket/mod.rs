@@ -48,6 +48,10 @@ pub(super) use self::upgrade::{door, turn_away};
 /// However little may wait before a token, the frame with the longest token fits.
 const FIRST_FRAME_BYTES_MIN: usize = 64 << 10;
 
+/// The payload of the ping that stands right before the first message to a peer; those that ask whether
+/// it is still there have none.
+const FIRST_PING: &[u8] = b"first";
+
 /// A way to speak about one document in binary messages: pure functions.
 pub trait Dialect: Send + Sync + 'static {
     /// Its name in logs and audit.
@@ -112,6 +116,9 @@ pub(super) trait Conversation: Send + Unpin + Sized + 'static {
     /// would wait for the commit of the one before.
     const ANSWERS_WRITES: bool;
 
+    /// Whether a ping stands right before the first message to the peer, see [`Self::ponged`].
+    const PINGS_FIRST: bool;
+
     /// Begins; whatever is wrong is told by [`Self::work`].
     fn begin(opening: Opening) -> Self;
 
@@ -123,6 +130,10 @@ pub(super) trait Conversation: Send + Unpin + Sized + 'static {
 
     /// Takes one frame in, after [`Self::deliver`] said that all before it was delivered.
     fn take(&mut self, frame: Bytes);
+
+    /// The answer to the first ping came: the peer had heard nothing when it sent what was taken before.
+    /// As [`Self::take`].
+    fn ponged(&mut self);
 
     /// Gives documents what they have room for.
     fn deliver(&mut self, cx: &mut Context<'_>) -> Delivered;

@@ -154,6 +154,7 @@ impl<D: Dialect> Single<D> {
 impl<D: Dialect> Conversation for Single<D> {
     const NAME: &'static str = D::NAME;
     const ANSWERS_WRITES: bool = D::ANSWERS_WRITES;
+    const PINGS_FIRST: bool = false;
 
     fn begin(opening: Opening) -> Self {
         let document = match D::document(&opening.rest) {
@@ -196,6 +197,8 @@ impl<D: Dialect> Conversation for Single<D> {
     fn is_listening(&self) -> bool {
         !matches!(self.stage, Stage::Refused(_))
     }
+
+    fn ponged(&mut self) {}
 
     fn take(&mut self, frame: Bytes) {
         self.messages = Some(D::messages(frame));

@@ -29,7 +29,7 @@ use super::input::Input;
 use super::liveness::{Due, Liveness, Situation};
 use super::pace::Pace;
 use super::writer::FrameWriter;
-use super::{Conversation, Delivered, SocketContext, Work};
+use super::{Conversation, Delivered, FIRST_PING, SocketContext, Work};
 use crate::adapters::Movable;
 use crate::adapters::connections::Connection;
 use crate::outbox::{LineId, Outbox, Taken};
@@ -111,6 +111,9 @@ where
     ) -> Self {
         let now_ms = context.clock.now_ms();
         outbox.set_stream(Some(io.as_raw_fd()));
+        if C::PINGS_FIRST {
+            outbox.lead_with(control_frame(OpCode::Ping, FIRST_PING));
+        }
         let mut input = Input::new(context.first_frame_bytes_max);
         input.feed(unread);
         let mut writer = FrameWriter::default();
@@ -375,7 +378,16 @@ where
             true => control_frame(OpCode::Ping, b""),
             false => frame.freeze(),
         };
-        self.writer.frames.push_back(frame);
+        self.say(frame);
+    }
+
+    /// Has a frame written that no document pushed.
+    fn say(&mut self, frame: Bytes) {
+        let lead = self.outbox.take_lead();
+        let frames = [lead, frame].into_iter();
+        self.writer
+            .frames
+            .extend(frames.filter(|frame| !frame.is_empty()));
     }
 
     /// Holds sessions to what has changed about their access. Comes before what the peer says next is
@@ -392,7 +404,7 @@ where
         let mut told = BytesMut::new();
         let refusal = self.conversation.ended(line, reason, &mut told);
         if !told.is_empty() {
-            self.writer.frames.push_back(told.freeze());
+            self.say(told.freeze());
         }
         if let Some(refusal) = refusal {
             self.close(&refusal);

@@ -5,17 +5,22 @@
  * then also sends the updates that it had queued, uncounted. A server that acknowledged those as well would
  * make generations 3 and 4 say "all is saved" at the first of them, and generation 2 count below zero, so
  * that its next edit counts as saved at once. What lies within the state vector of the provider's step 1
- * was made before it, and is owed no acknowledgement of its own.
+ * was made before it, and is owed no acknowledgement of its own, unless the provider had heard nothing
+ * of the server when it sent it: then it did not queue it.
  */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { CLIENTS, converged, join } from '../helpers/clients.js'
+import { far } from '../helpers/far.js'
 import { HOCUSPOCUS, HocuspocusPeer } from '../helpers/hocuspocus.js'
 import { sharedServer } from '../helpers/server.js'
 import { sleep } from '../helpers/wait.js'
 
 /** Long enough for an acknowledgement that must not come. */
 const QUIET_MS = 500
+
+/** Each way; a provider has time to make a change before it hears anything. */
+const DISTANCE_MS = 100
 
 const server = sharedServer()
 
@@ -95,6 +100,30 @@ for (const client of HOCUSPOCUS) {
       assert.equal(peer.unsynced, 0)
       const reader = await join(t, CLIENTS[0], server, document('connecting'))
       assert.equal(reader.text, 'offlineconnecting')
+    })
+
+    test('counts what is deleted while it connects, and not what was deleted before', async t => {
+      const distant = await far(t, server, DISTANCE_MS)
+      const peer = await join(t, client, distant, document('deleting'))
+      const other = await join(t, CLIENTS[0], server, document('deleting'))
+      peer.append('abcdef')
+      await peer.saved()
+      await peer.disconnect()
+      peer.remove(0, 1)
+      const told = numbers(peer)
+      let deleted = false
+      peer.provider.on('outgoingMessage', () => {
+        // With the first frame of the new connection; the answer to it is a long way off.
+        if (deleted || peer.socket.webSocket?.readyState !== 1) return
+        deleted = true
+        setTimeout(() => peer.remove(0, 1), DISTANCE_MS / 2)
+      })
+      peer.connect()
+      await peer.saved()
+      await converged(peer, other)
+      await sleep(QUIET_MS)
+      assert.equal(other.text, 'cdef')
+      assert.deepEqual(told, [1, 2, 1, 0])
     })
   })
 }
