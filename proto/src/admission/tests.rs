@@ -1,8 +1,9 @@
 //! Table tests of admission: what is refused, what is a gap, what is trimmed, byte for byte.
 #![allow(clippy::unwrap_used)]
+use bytes::Bytes;
+
 use super::*;
 use crate::{ClientId, Clock, wire::DecodeError};
-use bytes::Bytes;
 
 const LIMITS: Limits = Limits {
     update_bytes_max: 1 << 20,
@@ -34,10 +35,8 @@ fn admitted(admission: &Admission) -> Option<&Bytes> {
 }
 
 fn wants(admission: &Admission) -> Vec<(ClientId, Clock)> {
-    admission
-        .gap
-        .as_ref()
-        .map_or(vec![], |gap| gap.wants.clone())
+    let gap = admission.gap.as_ref();
+    gap.map_or(vec![], |gap| gap.wants.clone())
 }
 
 #[test]

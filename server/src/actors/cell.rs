@@ -319,8 +319,8 @@ impl DocumentCell {
         }
     }
 
-    /// Closes the cell if nobody is attached, nothing waits or is being done, nothing is held and nothing was refused that
-    /// the actor has not heard of; true when it is closed now.
+    /// Closes the cell if nobody is attached, nothing waits or is being done, nothing is held and nothing
+    /// was refused that the actor has not heard of; true when it is closed now.
     pub(super) fn close_if_idle(&self) -> bool {
         let mut table = lock(&self.sessions);
         let is_quiet = table.slots.is_empty()
@@ -491,3 +491,7 @@ impl Listener for Ear {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "cell_tests.rs"]
+mod tests;

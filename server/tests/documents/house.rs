@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use driftless::actors::{DocumentOptions, Registry};
 #[cfg(feature = "fault-injection")]
 use driftless::adapters;
@@ -10,13 +11,15 @@ use driftless::admin::stored::StoredOperations;
 use driftless::bus::Bus;
 use driftless::bus::local::LocalBus;
 use driftless::clock::Clock;
-use driftless::store::Store;
+use driftless::outbox::{Line, Outbox};
+use driftless::session::{AttachRequest, EncodeFrame, Encoding, Holder};
 use driftless::store::committer::{Committer, CommitterOptions};
 use driftless::store::data_folder::DataFolder;
 #[cfg(feature = "fault-injection")]
 use driftless::store::faulty::FaultyStore;
 use driftless::store::sqlite::SqliteStore;
-use driftless_proto::engine::{ClientIds, Relay, ReplicaOptions};
+use driftless::store::{Origin, Store};
+use driftless_proto::engine::{Access, Acks, ClientIds, Relay, ReplicaOptions, Rights};
 use driftless_proto::name::DocumentName;
 use tempfile::TempDir;
 
@@ -38,6 +41,33 @@ impl adapters::http::Readiness for AlwaysReady {
             is_ready: true,
             details: serde_json::Value::Null,
         }
+    }
+}
+
+/// A request to join that a test changes as it likes: somebody without an identity who may write, asks
+/// for acknowledgements by probes, and hears by `write`.
+pub(crate) fn request(
+    document: &DocumentName,
+    write: EncodeFrame,
+    outbox: &Arc<Outbox>,
+) -> AttachRequest {
+    AttachRequest {
+        document: document.clone(),
+        encoding: Encoding {
+            write,
+            address: Bytes::new(),
+        },
+        line: Line {
+            outbox: outbox.clone(),
+            id: 0,
+        },
+        greeting: Bytes::new(),
+        origin: Origin::default(),
+        holder: Holder::default(),
+        access: Access {
+            rights: Rights::Write,
+            acks: Acks::Probes,
+        },
     }
 }
 

@@ -1,13 +1,10 @@
 //! How many sessions a document and an identity may have.
 
-use bytes::Bytes;
 use driftless::actors::{DocumentOptions, Registry};
-use driftless::outbox::{Line, Outbox};
-use driftless::session::{AttachError, AttachRequest, Documents, Encoding, Holder, SessionHandle};
-use driftless::store::Origin;
-use driftless_proto::engine::{Access, Acks, Rights};
+use driftless::outbox::Outbox;
+use driftless::session::{AttachError, Documents, SessionHandle};
 
-use crate::house::{House, in_system, name, options};
+use crate::house::{House, in_system, name, options, request};
 
 /// Joins as somebody who hears nothing.
 pub(crate) fn attach(
@@ -15,27 +12,9 @@ pub(crate) fn attach(
     document: &str,
     subject: Option<&str>,
 ) -> Result<Box<dyn SessionHandle>, AttachError> {
-    registry.attach(AttachRequest {
-        document: name(document),
-        encoding: Encoding {
-            write: |_, _, _| {},
-            address: Bytes::new(),
-        },
-        line: Line {
-            outbox: Outbox::new(1 << 10),
-            id: 0,
-        },
-        greeting: Bytes::new(),
-        origin: Origin::default(),
-        holder: Holder {
-            subject: subject.map(Into::into),
-            ..Holder::default()
-        },
-        access: Access {
-            rights: Rights::Write,
-            acks: Acks::Probes,
-        },
-    })
+    let mut request = request(&name(document), |_, _, _| {}, &Outbox::new(1 << 10));
+    request.holder.subject = subject.map(Into::into);
+    registry.attach(request)
 }
 
 #[test]

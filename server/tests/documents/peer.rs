@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use driftless::actors::Registry;
-use driftless::outbox::{Line, Outbox, Taken};
-use driftless::session::{AttachRequest, Documents, Encoding, Holder, ReceiveError, SessionHandle};
-use driftless::store::Origin;
+use driftless::outbox::{Outbox, Taken};
+use driftless::session::{Documents, ReceiveError, SessionHandle};
 use driftless_proto::admission::{PresenceEntry, encode_entries, entries};
-use driftless_proto::engine::{Access, Acks, CloseReason, Rights};
+use driftless_proto::engine::CloseReason;
 use driftless_proto::name::DocumentName;
 use driftless_proto::wire::{Message, Outbound, ywebsocket};
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
 use yrs::{Doc, GetString, ReadTxn, StateVector, Text, Transact, Update};
+
+use crate::house::request;
 
 /// How long a peer waits for what it expects.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -68,30 +69,9 @@ impl Peer {
         identity: Option<&str>,
     ) -> Self {
         let outbox = Outbox::new(256 << 10);
-        let request = AttachRequest {
-            document: document.clone(),
-            encoding: Encoding {
-                write: encode,
-                address: Bytes::new(),
-            },
-            line: Line {
-                outbox: outbox.clone(),
-                id: 0,
-            },
-            greeting: Bytes::new(),
-            origin: Origin {
-                identity: identity.map(str::to_owned),
-                door: "test".to_owned(),
-            },
-            holder: Holder {
-                subject: identity.map(Into::into),
-                ..Holder::default()
-            },
-            access: Access {
-                rights: Rights::Write,
-                acks: Acks::Probes,
-            },
-        };
+        let mut request = request(document, encode, &outbox);
+        request.origin.identity = identity.map(str::to_owned);
+        request.holder.subject = identity.map(Into::into);
         let session = registry.attach(request).unwrap();
         let mut peer = Self {
             doc,

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use driftless::actors::{Fault, Registry};
-use driftless::outbox::{Line, Outbox, Taken};
-use driftless::session::{AttachRequest, Documents, Encoding, Holder, SessionHandle};
+use driftless::outbox::{Outbox, Taken};
+use driftless::session::{Documents, SessionHandle};
+use driftless::store::Store;
 use driftless::store::committer::CommitterOptions;
-use driftless::store::{Origin, Store};
-use driftless_proto::engine::{Access, Acks, Rights};
+use driftless_proto::engine::{Acks, Rights};
 use driftless_proto::name::DocumentName;
 use driftless_proto::wire::{Message, Outbound, ywebsocket};
 use tokio::time::timeout;
@@ -20,7 +20,7 @@ use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
 use yrs::{Doc, GetString, ReadTxn, StateVector, Text, Transact, Update};
 
-use crate::house::{House, in_system, name, options};
+use crate::house::{House, in_system, name, options, request};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -62,24 +62,8 @@ impl Provider {
     /// Attaches, and says nothing.
     fn attach(registry: &Registry, document: &DocumentName) -> Self {
         let outbox = Outbox::new(256 << 10);
-        let request = AttachRequest {
-            document: document.clone(),
-            encoding: Encoding {
-                write: encode,
-                address: Bytes::new(),
-            },
-            line: Line {
-                outbox: outbox.clone(),
-                id: 0,
-            },
-            greeting: Bytes::new(),
-            origin: Origin::default(),
-            holder: Holder::default(),
-            access: Access {
-                rights: Rights::Write,
-                acks: Acks::Receipts,
-            },
-        };
+        let mut request = request(document, encode, &outbox);
+        request.access.acks = Acks::Receipts;
         Self {
             doc: Doc::new(),
             session: registry.attach(request).unwrap(),
