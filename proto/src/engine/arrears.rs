@@ -1,5 +1,5 @@
-//! What a session that is answered by receipts is still owed, kept outside of the replica: the next one
-//! pays it when this one is gone.
+//! What a session has not answered, and is still owed if it is answered by receipts, kept outside of the
+//! replica: the next one pays it when this one is gone.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -17,7 +17,7 @@ const LISTENER_PATIENCE_MS: u64 = 1_000;
 impl Replica {
     /// Takes over a session whose former replica is gone: it is sent the whole state, since what
     /// reached it is not known, and asked for what only it still has. `arrears` is what the
-    /// former replica left open, for a session that is answered by receipts.
+    /// former replica left open; of a session that is not answered by receipts, the questions.
     pub fn adopt(
         &mut self,
         session: SessionId,
@@ -37,6 +37,7 @@ impl Replica {
         }
         // The former replica may have lost what it sent: only its answer tells that all is here.
         peer.claims_more = true;
+        peer.stale_answers = arrears.questions.len();
         let has_refused = peer.receipts.as_ref().is_some_and(Receipts::has_refused);
         // Else it is asked when it may write again.
         let may_write = peer.rights >= Rights::Write;

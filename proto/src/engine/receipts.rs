@@ -40,15 +40,6 @@ struct Owed {
     count: u64,
 }
 
-/// The answer of a session to a step 1.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Answer {
-    /// The client waits for a receipt.
-    pub(super) is_counted: bool,
-    /// It is to a question of a former replica.
-    pub(super) is_stale: bool,
-}
-
 /// Updates that may have been made before the client's step 1, by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Doubtful {
@@ -64,9 +55,6 @@ pub(super) struct Receipts {
     owed: VecDeque<Owed>,
     /// The step 1s it was sent and has not answered; true where it counts the answer.
     questions: VecDeque<bool>,
-    /// How many of them a former replica sent, the first ones. It may have shown what was never stored,
-    /// so that their answers do not tell that all is here.
-    stale: usize,
     /// What the client had at its first step 1, until it answered ours.
     announced: Option<Arc<StateVector>>,
     /// What was taken to be made before that, until a pong or an answer tells.
@@ -83,7 +71,6 @@ impl Receipts {
         let (owed, refused) = arrears.balance();
         let mut receipts = Self {
             questions: arrears.questions.clone(),
-            stale: arrears.questions.len(),
             announced: arrears.announced.clone(),
             doubtful: Doubtful {
                 accepted: arrears.doubtful,
@@ -104,21 +91,16 @@ impl Receipts {
     pub(super) fn ask(&mut self, is_counted: bool) {
         if self.questions.len() >= QUESTIONS_MAX {
             self.questions.pop_front();
-            self.stale = self.stale.saturating_sub(1);
         }
         self.questions.push_back(is_counted);
     }
 
-    /// The session answered a step 1. What nobody asked for is counted.
-    pub(super) fn take_question(&mut self) -> Answer {
+    /// The session answered a step 1. Whether the client waits for a receipt: what nobody asked for is
+    /// counted.
+    pub(super) fn take_question(&mut self) -> bool {
         (self.announced, self.has_answered) = (None, true);
         self.doubtful = Doubtful::default();
-        let is_stale = self.stale > 0;
-        self.stale -= usize::from(is_stale);
-        Answer {
-            is_counted: self.questions.pop_front().unwrap_or(true),
-            is_stale,
-        }
+        self.questions.pop_front().unwrap_or(true)
     }
 
     /// Whether all of an update was made before the client's step 1, so that the client does not count
@@ -313,9 +295,9 @@ mod tests {
         let mut receipts = Receipts::default();
         receipts.ask(false);
         receipts.ask(true);
-        assert!(!receipts.take_question().is_counted);
-        assert!(receipts.take_question().is_counted);
-        assert!(receipts.take_question().is_counted, "nobody asked");
+        assert!(!receipts.take_question());
+        assert!(receipts.take_question());
+        assert!(receipts.take_question(), "nobody asked");
         receipts.accept(Some(7), 3);
         receipts.start_anew(&StateVector::default());
         assert_eq!(receipts.take_due(7), None);

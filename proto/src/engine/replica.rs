@@ -16,6 +16,7 @@ use super::types::{
     Claim, ClientIds, Effect, Input, LoadError, Observation, Relay, ReplicaOptions, SessionId,
     StoredDocument, Writes,
 };
+use super::writes::Answer;
 use crate::admission::{Admitted, Advance, GAP_CLIENTS_MAX, Limits, Refusal, StateVector};
 use crate::wire::{Message, Outbound};
 
@@ -331,14 +332,12 @@ impl Replica {
                 Err(refusal) => self.refuse(now_ms, session, refusal, effects),
             },
             Message::SyncStep2 { update } => {
+                let is_stale = peer.take_answer();
                 let receipts = peer.receipts.as_mut();
-                let answer = receipts.map(Receipts::take_question).unwrap_or_default();
-                if !answer.is_stale {
-                    peer.answered = true;
-                    if let Some(open) = &mut peer.gap {
-                        open.answered = true;
-                    }
-                }
+                let answer = Answer {
+                    is_stale,
+                    is_counted: receipts.is_some_and(Receipts::take_question),
+                };
                 self.receive_answer(now_ms, session, &update, answer, effects);
             }
             Message::Update { update } => {

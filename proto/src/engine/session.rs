@@ -88,6 +88,9 @@ pub(super) struct Session {
     pub(super) base: Arc<StateVector>,
     /// It answered our step 1: what it wrote while it was away has arrived.
     pub(super) answered: bool,
+    /// So many of its next answers are to questions of a former replica. Those may have shown what was
+    /// never stored, so that their answers do not tell that all is here.
+    pub(super) stale_answers: usize,
     /// Its step 1 names structs, so it may hold deletes too, which no vector tells: only its answer
     /// to our step 1 brings them.
     pub(super) claims_more: bool,
@@ -136,6 +139,7 @@ impl Session {
             phase,
             base: Arc::default(),
             answered: false,
+            stale_answers: 0,
             claims_more: false,
             updated: false,
             refused: false,
@@ -165,6 +169,20 @@ impl Session {
     fn is_settled(&self) -> bool {
         let arrived = self.answered || (self.updated && !self.claims_more);
         arrived && !self.refused && self.gap.is_none()
+    }
+
+    /// An answer to a step 1 has come; whether a former replica asked for it.
+    pub(super) fn take_answer(&mut self) -> bool {
+        let is_stale = self.stale_answers > 0;
+        if is_stale {
+            self.stale_answers -= 1;
+            return true;
+        }
+        self.answered = true;
+        if let Some(open) = &mut self.gap {
+            open.answered = true;
+        }
+        false
     }
 
     /// Takes a probe; `version` is the newest version that covers what the peer sent before.

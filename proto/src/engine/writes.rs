@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::close::CloseReason;
 use super::owners::NotAdmitted;
-use super::receipts::{Answer, give_up_receipts};
+use super::receipts::give_up_receipts;
 use super::replica::{Replica, Staged};
 use super::session::OpenGap;
 use super::types::{Claim, Effect, HELD, Observation, Rights, SessionId, Suspect, Writes};
@@ -450,6 +450,15 @@ impl Replica {
             }
         }
     }
+}
+
+/// The answer of a session to a step 1.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Answer {
+    /// A former replica asked for it.
+    pub(super) is_stale: bool,
+    /// The client waits for a receipt.
+    pub(super) is_counted: bool,
 }
 
 /// Who sent an update, if it is to be stored here, and which client ids got an owner by it.

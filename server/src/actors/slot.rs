@@ -24,7 +24,7 @@ pub(super) struct Slot {
     /// When it came, in milliseconds since 1970.
     pub(super) since_ms: u64,
     rights: Mutex<Rights>,
-    /// What it was not answered yet, if it is answered by receipts.
+    /// What it has not answered yet, and what it was not, if it is answered by receipts.
     arrears: Mutex<Arrears>,
     /// Its socket is served by the thread of the document.
     pub(super) is_beside: AtomicBool,
@@ -95,7 +95,8 @@ impl Slot {
 
     /// A message of the session is about to be handled.
     pub(super) fn note_handled(&self, message: &Message) {
-        if self.acks == Acks::Receipts {
+        // Which questions are open matters for all.
+        if self.acks == Acks::Receipts || matches!(message, Message::SyncStep2 { .. }) {
             lock(&self.arrears).note_received(message);
         }
     }

@@ -56,8 +56,12 @@ pub(crate) fn fragments(random: &mut Random, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A control frame that is allowed.
+/// A control frame that is allowed; now and then the answer to the ping before the first message, whether
+/// or not that has come.
 pub(crate) fn control(random: &mut Random) -> Vec<u8> {
+    if random.one_in(4) {
+        return frame(random, FINAL | 10, b"first");
+    }
     let payload = vec![b'p'; random.index(126)];
     let opcode = *random.pick(&[9, 9, 10]);
     frame(random, FINAL | opcode, &payload)

@@ -101,6 +101,31 @@ fn the_answer_to_a_question_of_a_former_replica_does_not_tell_that_all_is_here()
 }
 
 #[test]
+fn nor_does_it_when_the_session_probes() {
+    let mut writer = peer(7);
+    let mut bench = Bench::new(options());
+    let mut arrears = Arrears::default();
+    // It connects when its update was taken in on another way, which the store then refuses.
+    let lost = writer.type_text("a");
+    bench.join([2]);
+    bench.turn([update(2, &lost)]);
+    let opening = [attach(1), step1(1, &writer)];
+    accounted(&mut bench, &mut arrears, opening);
+    let mut bench = next_with(&mut arrears, PROBING);
+    let told = accounted(
+        &mut bench,
+        &mut arrears,
+        [step2(1, &nothing()), probe(1, 9)],
+    );
+    assert_eq!(saved(&told, 1), None);
+    assert_eq!(saved(&bench.wait(1_000), 1), Some(0), "nothing yet");
+    let told = accounted(&mut bench, &mut arrears, [step2(1, &writer.state())]);
+    assert_eq!(saved(&told, 1), None);
+    assert_eq!(saved(&bench.commit(1), 1), Some(9));
+    assert_eq!(arrears.questions.len(), 0);
+}
+
+#[test]
 fn answers_to_the_questions_of_all_replicas_are_counted_once() {
     let mut writer = peer(7);
     let mut bench = Bench::new(options());

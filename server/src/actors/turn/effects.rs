@@ -206,15 +206,15 @@ impl Ready {
         } else if !self.shared_frames.is_empty() {
             self.trim_at_ms.get_or_insert(now_ms + ENCODINGS_KEPT_MS);
         }
+        let is_question = matches!(message, Outbound::SyncStep1 { .. });
         // Whose answers are counted has to be asked exactly as often as the engine believes.
-        let is_counted =
-            slot.acks == Acks::Receipts && matches!(message, Outbound::SyncStep1 { .. });
-        let pushed = if is_counted {
-            slot.note_asked();
-            slot.line.outbox.push_answer(frame)
-        } else {
-            slot.line.outbox.push(frame)
+        let pushed = match is_question && slot.acks == Acks::Receipts {
+            true => slot.line.outbox.push_answer(frame),
+            false => slot.line.outbox.push(frame),
         };
+        if is_question && pushed != PushResult::Full {
+            slot.note_asked();
+        }
         if pushed == PushResult::Full {
             overflows.entry(to).or_insert(missed);
         }
