@@ -1,5 +1,7 @@
 //! Admission: takes the part of an update whose every need is met, and says what is missing.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::join::JOINABLE_MIN;
@@ -131,22 +133,31 @@ pub fn preview(
     Ok(judged.admission)
 }
 
-/// Where what an update speaks of ends, for each client: its structs and what it deletes, whatever a
-/// replica has of them.
+/// What an update speaks of, whatever a replica has of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ranges {
+    /// Its structs, for each client from the first to behind the last.
+    pub structs: Vec<(ClientId, Range<Clock>)>,
+    /// Where what it deletes ends.
+    pub deletes: StateVector,
+}
+
+/// What an update speaks of.
 ///
 /// # Errors
 /// What is no update.
-pub fn ends(update: &Bytes, nesting_max: usize) -> Result<StateVector, Refusal> {
+pub fn ranges(update: &Bytes, nesting_max: usize) -> Result<Ranges, Refusal> {
     let parts = scan(update, nesting_max)?;
-    let with_structs = parts.sections.iter();
-    let with_structs = with_structs.filter(|section| section.first_clock < section.end_clock);
-    let mut ends: StateVector = with_structs
-        .map(|section| (section.client, section.end_clock))
+    let sections = parts.sections.iter();
+    let structs = sections
+        .map(|section| (section.client, section.first_clock..section.end_clock))
+        .filter(|(_, range)| !range.is_empty())
         .collect();
+    let mut deletes = StateVector::default();
     deletes::read(&mut Reader::at(update, parts.deletes), |client, range| {
-        ends.raise_to(client, range.end);
+        deletes.raise_to(client, range.end);
     })?;
-    Ok(ends)
+    Ok(Ranges { structs, deletes })
 }
 
 /// Whether new structs of a client may be added, up to a clock.

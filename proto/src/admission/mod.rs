@@ -44,7 +44,8 @@ mod vector;
 mod write;
 
 pub use admit::{
-    Admission, Admitted, Advance, GAP_CLIENTS_MAX, Gap, Limits, admit, admit_if, ends, preview,
+    Admission, Admitted, Advance, GAP_CLIENTS_MAX, Gap, Limits, Ranges, admit, admit_if, preview,
+    ranges,
 };
 pub use chunk::{chunks, difference};
 pub use deletes::DeleteSet;

@@ -2,9 +2,9 @@
 //! replica: the next one pays it when this one is gone.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use super::receipts::{QUESTIONS_MAX, is_made_before};
+use super::backlog::{Backlog, Made};
+use super::receipts::QUESTIONS_MAX;
 use crate::admission::StateVector;
 use crate::wire::Message;
 
@@ -22,12 +22,9 @@ pub struct Arrears {
     pub(super) questions: VecDeque<bool>,
     /// It sent a step 1 and was not asked in return.
     pub(super) unasked: bool,
-    /// What it had at its first step 1, until it answered ours.
-    pub(super) announced: Option<Arc<StateVector>>,
-    /// Updates that were taken to be made before that, until a pong or an answer tells.
+    pub(super) backlog: Backlog,
+    /// Updates of which nobody knows whether it counts them.
     pub(super) doubtful: u64,
-    /// It has answered: what it had queued while its socket was not open came before.
-    pub(super) has_answered: bool,
 }
 
 impl Arrears {
@@ -41,24 +38,23 @@ impl Arrears {
                 self.questions
                     .iter_mut()
                     .for_each(|is_counted| *is_counted = false);
-                if !self.has_answered {
-                    // What cannot be read ends the session.
-                    self.announced = StateVector::decode(vector).ok().map(Arc::new);
+                // What cannot be read ends the session.
+                if let Ok(vector) = StateVector::decode(vector) {
+                    self.backlog.begin(&vector);
                 }
             }
-            Message::SyncStep2 { .. } => {
+            Message::SyncStep2 { update } => {
                 let is_counted = self.questions.pop_front().unwrap_or(true);
                 self.owed += i64::from(is_counted);
-                (self.announced, self.has_answered) = (None, true);
+                self.backlog.answer(update);
                 self.doubtful = 0;
             }
-            Message::Update { update } => {
-                let announced = self.announced.as_deref();
-                match announced.is_some_and(|vector| is_made_before(update, vector)) {
-                    true => self.doubtful += 1,
-                    false => self.owed += 1,
-                }
-            }
+            Message::Update { update } => match self.backlog.judge(update) {
+                Made::Before => {}
+                Made::Since => self.owed += 1,
+                Made::Unknown => self.doubtful += 1,
+            },
+            Message::QueueSent => self.backlog.note_sent(),
             Message::Pong => self.owed += std::mem::take(&mut self.doubtful).cast_signed(),
             _ => {}
         }

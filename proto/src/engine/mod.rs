@@ -13,6 +13,7 @@
 //! message becomes [`Effect::Close`].
 
 mod arrears;
+mod backlog;
 mod canonical;
 mod close;
 mod crdt;

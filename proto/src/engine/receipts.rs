@@ -4,24 +4,18 @@
 //! Hocuspocus' clients count: every change they send adds one to what is unsynced, the answer to a
 //! step 1 that they asked for adds one, and every receipt takes one away. So each of those is
 //! answered exactly once, and the answer to a step 1 that the server sent on its own account is not.
-//! Nor is what a client sends between its step 1 and its answer to ours and had made before: a
-//! provider queues changes while its socket is not open, begins to count anew with its step 1, and
-//! sends the queue behind it, once it has heard the server for the first time. What it sent before
-//! that did not wait in the queue, so it is counted: a pong tells.
+//! Nor is what a client sends behind its step 1 and had made before (`backlog.rs`).
 //! (Source: `HocuspocusProvider.ts` of 2.15, 3.4 and 4.8: `resetUnsyncedChanges` sets 1 with every
-//! step 1 of the client, `decrementUnsyncedChanges` takes 1 for each SyncStatus.
-//! `HocuspocusProviderWebsocket.ts`: `resolveConnectionAttempt`, called by the first message, sends
-//! the queue.)
+//! step 1 of the client, `decrementUnsyncedChanges` takes 1 for each SyncStatus.)
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::arrears::Arrears;
-use super::replica::VALUE_NESTING_MAX;
+use super::backlog::{Backlog, Made};
 use super::types::{Effect, SessionId};
-use crate::admission::{self, StateVector};
+use crate::admission::StateVector;
 
 /// The most answers that are kept apart; beyond it the last two become one, which then waits for the
 /// later commit. A client that types waits for a few.
@@ -40,12 +34,12 @@ struct Owed {
     count: u64,
 }
 
-/// Updates that may have been made before the client's step 1, by what became of them.
+/// Updates of which nobody knows whether the client counts them, by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Doubtful {
     accepted: u64,
     refused: u64,
-    /// Some were given to a former replica, which may have lost them.
+    /// Some may not be here: a former replica had them, or they were refused.
     are_elsewhere: bool,
 }
 
@@ -55,12 +49,9 @@ pub(super) struct Receipts {
     owed: VecDeque<Owed>,
     /// The step 1s it was sent and has not answered; true where it counts the answer.
     questions: VecDeque<bool>,
-    /// What the client had at its first step 1, until it answered ours.
-    announced: Option<Arc<StateVector>>,
-    /// What was taken to be made before that, until a pong or an answer tells.
+    backlog: Backlog,
+    /// Until a pong tells; without one they are taken for not counted.
     doubtful: Doubtful,
-    /// It has answered: what it had queued while its socket was not open came before.
-    has_answered: bool,
     /// Answers of refusal that the client got since it began to count: it still counts those updates.
     refused: u64,
 }
@@ -71,13 +62,12 @@ impl Receipts {
         let (owed, refused) = arrears.balance();
         let mut receipts = Self {
             questions: arrears.questions.clone(),
-            announced: arrears.announced.clone(),
+            backlog: arrears.backlog.clone(),
             doubtful: Doubtful {
                 accepted: arrears.doubtful,
-                are_elsewhere: true,
-                ..Doubtful::default()
+                refused: 0,
+                are_elsewhere: arrears.doubtful > 0,
             },
-            has_answered: arrears.has_answered,
             refused,
             ..Self::default()
         };
@@ -97,20 +87,28 @@ impl Receipts {
 
     /// The session answered a step 1. Whether the client waits for a receipt: what nobody asked for is
     /// counted.
-    pub(super) fn take_question(&mut self) -> bool {
-        (self.announced, self.has_answered) = (None, true);
+    pub(super) fn take_answer(&mut self, step2: &Bytes) -> bool {
+        self.backlog.answer(step2);
         self.doubtful = Doubtful::default();
         self.questions.pop_front().unwrap_or(true)
     }
 
-    /// Whether all of an update was made before the client's step 1, so that the client does not count
-    /// it.
-    pub(super) fn was_announced(&self, update: &Bytes) -> bool {
-        let announced = self.announced.as_deref();
-        announced.is_some_and(|vector| is_made_before(update, vector))
+    /// Whether this step 2 is none of the answers that are waited for.
+    pub(super) fn is_leftover(&self, step2: &Bytes, known: &StateVector) -> bool {
+        self.backlog.is_leftover(step2, known)
     }
 
-    /// An update was announced: whether the client counts it is not known yet.
+    /// What waited for the connection has come.
+    pub(super) fn note_sent(&mut self) {
+        self.backlog.note_sent();
+    }
+
+    /// Judges an update: whether the client counts it.
+    pub(super) fn judge(&mut self, update: &Bytes) -> Made {
+        self.backlog.judge(update)
+    }
+
+    /// Nobody knows yet whether the client counts an update.
     pub(super) fn set_aside(&mut self, is_taken: bool) {
         let doubtful = &mut self.doubtful;
         *match is_taken {
@@ -180,6 +178,9 @@ impl Receipts {
 
     /// What was refused is taken in after all, once the client has sent it again; how many updates.
     pub(super) fn restore(&mut self) -> u64 {
+        let doubtful = &mut self.doubtful;
+        doubtful.are_elsewhere |= doubtful.refused > 0;
+        doubtful.accepted += std::mem::take(&mut doubtful.refused);
         let count = std::mem::take(&mut self.refused);
         if count > 0 {
             self.accept(None, count);
@@ -215,8 +216,7 @@ impl Receipts {
     pub(super) fn start_anew(&mut self, announced: &StateVector) {
         self.refused = 0;
         self.doubtful = Doubtful::default();
-        // On a socket that was open all the time nothing was queued.
-        self.announced = (!self.has_answered).then(|| Arc::new(announced.clone()));
+        self.backlog.begin(announced);
         // It counts one answer from now on: the one to the question that it is about to be asked.
         self.questions
             .iter_mut()
@@ -239,14 +239,6 @@ impl Receipts {
         }
         due
     }
-}
-
-/// Whether an update was made before the client had this: it holds and deletes nothing beyond. Of a
-/// deletion of what was there the update does not tell when it was made: it counts as made before, unless
-/// a pong says that it did not wait, since a receipt too many says that something is saved which is not.
-pub(super) fn is_made_before(update: &Bytes, announced: &StateVector) -> bool {
-    // What cannot be read ends the session.
-    admission::ends(update, VALUE_NESTING_MAX).is_ok_and(|ends| announced.covers(&ends))
 }
 
 /// Says that refusals are not told.
@@ -295,9 +287,10 @@ mod tests {
         let mut receipts = Receipts::default();
         receipts.ask(false);
         receipts.ask(true);
-        assert!(!receipts.take_question());
-        assert!(receipts.take_question());
-        assert!(receipts.take_question(), "nobody asked");
+        let answer = Bytes::from_static(&[0, 0]);
+        assert!(!receipts.take_answer(&answer));
+        assert!(receipts.take_answer(&answer));
+        assert!(receipts.take_answer(&answer), "nobody asked");
         receipts.accept(Some(7), 3);
         receipts.start_anew(&StateVector::default());
         assert_eq!(receipts.take_due(7), None);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::backlog::Made;
 use super::close::CloseReason;
 use super::owners::Owners;
 use super::presence::{Presence, PresenceOptions};
-use super::receipts::Receipts;
 use super::relay::Gated;
 use super::session::{Phase, Session};
 use super::state::State;
@@ -16,7 +16,6 @@ use super::types::{
     Claim, ClientIds, Effect, Input, LoadError, Observation, Relay, ReplicaOptions, SessionId,
     StoredDocument, Writes,
 };
-use super::writes::Answer;
 use crate::admission::{Admitted, Advance, GAP_CLIENTS_MAX, Limits, Refusal, StateVector};
 use crate::wire::{Message, Outbound};
 
@@ -171,7 +170,7 @@ impl Replica {
             }
             Input::Receive { session, message } => self.receive(now_ms, session, message, effects),
             Input::Retry { session, update } => {
-                self.receive_update(now_ms, session, &update, false, effects);
+                self.receive_update(now_ms, session, &update, Made::Before, effects);
             }
             Input::Detach { session, clean } => self.forget(now_ms, session, clean),
             Input::Drained { session } => {
@@ -332,18 +331,20 @@ impl Replica {
                 Err(refusal) => self.refuse(now_ms, session, refusal, effects),
             },
             Message::SyncStep2 { update } => {
-                let is_stale = peer.take_answer();
+                let known = &self.state.known.vector;
                 let receipts = peer.receipts.as_mut();
-                let answer = Answer {
-                    is_stale,
-                    is_counted: receipts.is_some_and(Receipts::take_question),
-                };
+                if receipts.is_some_and(|receipts| receipts.is_leftover(&update, known)) {
+                    self.receive_update(now_ms, session, &update, Made::Before, effects);
+                    return;
+                }
+                let answer = peer.take_answer(&update);
                 self.receive_answer(now_ms, session, &update, answer, effects);
             }
             Message::Update { update } => {
                 peer.updated = true;
-                let counts = peer.receipts.is_some();
-                self.receive_update(now_ms, session, &update, counts, effects);
+                let receipts = peer.receipts.as_mut();
+                let made = receipts.map_or(Made::Since, |receipts| receipts.judge(&update));
+                self.receive_update(now_ms, session, &update, made, effects);
             }
             Message::Presence { entries } => {
                 self.receive_presence(now_ms, session, &entries, effects);
@@ -360,6 +361,11 @@ impl Replica {
                 self.probing.insert(session);
             }
             Message::Pong => self.receive_pong(session, effects),
+            Message::QueueSent => {
+                if let Some(receipts) = &mut peer.receipts {
+                    receipts.note_sent();
+                }
+            }
         }
     }
 

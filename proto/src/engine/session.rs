@@ -74,6 +74,15 @@ struct Probe {
     probe: u64,
 }
 
+/// The answer of a session to a step 1.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Answer {
+    /// A former replica asked for it.
+    pub(super) is_stale: bool,
+    /// The client waits for a receipt.
+    pub(super) is_counted: bool,
+}
+
 /// One peer.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -171,18 +180,22 @@ impl Session {
         arrived && !self.refused && self.gap.is_none()
     }
 
-    /// An answer to a step 1 has come; whether a former replica asked for it.
-    pub(super) fn take_answer(&mut self) -> bool {
+    /// An answer to a step 1 has come.
+    pub(super) fn take_answer(&mut self, step2: &Bytes) -> Answer {
         let is_stale = self.stale_answers > 0;
         if is_stale {
             self.stale_answers -= 1;
-            return true;
+        } else {
+            self.answered = true;
+            if let Some(open) = &mut self.gap {
+                open.answered = true;
+            }
         }
-        self.answered = true;
-        if let Some(open) = &mut self.gap {
-            open.answered = true;
+        let receipts = self.receipts.as_mut();
+        Answer {
+            is_stale,
+            is_counted: receipts.is_some_and(|receipts| receipts.take_answer(step2)),
         }
-        false
     }
 
     /// Takes a probe; `version` is the newest version that covers what the peer sent before.

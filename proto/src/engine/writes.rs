@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 
+use super::backlog::Made;
 use super::close::CloseReason;
 use super::owners::NotAdmitted;
 use super::receipts::give_up_receipts;
 use super::replica::{Replica, Staged};
-use super::session::OpenGap;
+use super::session::{Answer, OpenGap};
 use super::types::{Claim, Effect, HELD, Observation, Rights, SessionId, Suspect, Writes};
 use crate::admission::{self, Admission, Admitted, Advance, Gap, Limits, Refusal, StateVector};
 use crate::wire::Outbound;
@@ -118,18 +119,16 @@ impl Replica {
     }
 
     /// Takes an update in, or says why not; true when all that is new in it is part of the document, or
-    /// will be once a gap is filled. `counts`: the session expects a receipt for it.
+    /// will be once a gap is filled. A session that is answered by receipts is owed one for what it made
+    /// since it began to count.
     pub(super) fn receive_update(
         &mut self,
         now_ms: u64,
         session: SessionId,
         update: &Bytes,
-        counts: bool,
+        made: Made,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let receipts = self.sessions.get(&session);
-        let receipts = receipts.and_then(|peer| peer.receipts.as_ref());
-        let was_announced = receipts.is_some_and(|receipts| receipts.was_announced(update));
         let is_taken = self.take_update(now_ms, session, update, effects);
         let version = self.staged_version();
         let Some(peer) = self.sessions.get_mut(&session) else {
@@ -139,13 +138,14 @@ impl Replica {
         let Some(receipts) = &mut peer.receipts else {
             return is_taken;
         };
-        if counts && was_announced {
-            receipts.set_aside(is_taken);
-        } else if counts && is_taken {
-            receipts.accept(is_complete.then_some(version), 1);
-        } else if counts {
-            let given_up = receipts.refuse(1);
-            give_up_receipts(session, given_up, effects);
+        match made {
+            Made::Before => {}
+            Made::Unknown => receipts.set_aside(is_taken),
+            Made::Since if is_taken => receipts.accept(is_complete.then_some(version), 1),
+            Made::Since => {
+                let given_up = receipts.refuse(1);
+                give_up_receipts(session, given_up, effects);
+            }
         }
         self.probing.insert(session);
         is_taken
@@ -174,7 +174,11 @@ impl Replica {
         answer: Answer,
         effects: &mut Vec<Effect>,
     ) {
-        let is_taken = self.receive_update(now_ms, session, update, answer.is_counted, effects);
+        let made = match answer.is_counted {
+            true => Made::Since,
+            false => Made::Before,
+        };
+        let is_taken = self.receive_update(now_ms, session, update, made, effects);
         let peer = self.sessions.get_mut(&session);
         let Some(receipts) = peer.and_then(|peer| peer.receipts.as_mut()) else {
             return;
@@ -450,15 +454,6 @@ impl Replica {
             }
         }
     }
-}
-
-/// The answer of a session to a step 1.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Answer {
-    /// A former replica asked for it.
-    pub(super) is_stale: bool,
-    /// The client waits for a receipt.
-    pub(super) is_counted: bool,
 }
 
 /// Who sent an update, if it is to be stored here, and which client ids got an owner by it.

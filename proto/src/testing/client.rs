@@ -268,7 +268,10 @@ impl Client {
                     said.back.push(self.presence_of(&live));
                 }
                 Message::SaveProbe { version } if seen.is_some() => self.note_saved(version),
-                Message::SaveProbe { .. } | Message::Stateless { .. } | Message::Pong => {}
+                Message::SaveProbe { .. }
+                | Message::Stateless { .. }
+                | Message::Pong
+                | Message::QueueSent => {}
             }
         }
         Ok(said)

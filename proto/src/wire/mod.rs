@@ -48,6 +48,8 @@ pub enum Message {
     /// The answer to the ping that stood right before the first thing the peer heard over its
     /// connection: what it sent before this it sent when it made it.
     Pong,
+    /// The peer has answered over its connection: what waited for that it has sent before this.
+    QueueSent,
 }
 
 impl Message {
@@ -59,7 +61,7 @@ impl Message {
             | Self::Update { update: payload }
             | Self::Presence { entries: payload }
             | Self::Stateless { payload } => payload.len(),
-            Self::QueryPresence | Self::SaveProbe { .. } | Self::Pong => 0,
+            Self::QueryPresence | Self::SaveProbe { .. } | Self::Pong | Self::QueueSent => 0,
         }
     }
 }

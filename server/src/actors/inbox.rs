@@ -219,7 +219,8 @@ impl State {
                     | Message::Presence { .. }
                     | Message::QueryPresence
                     | Message::SaveProbe { .. }
-                    | Message::Pong => {}
+                    | Message::Pong
+                    | Message::QueueSent => {}
                 },
                 _ => {}
             }

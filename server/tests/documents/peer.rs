@@ -252,7 +252,7 @@ impl Peer {
                 Message::SaveProbe { version } => self.saved = self.saved.max(version),
                 Message::Stateless { .. } => {}
                 Message::Presence { entries } => self.hear_presence(&entries),
-                Message::QueryPresence | Message::Pong => {}
+                Message::QueryPresence | Message::Pong | Message::QueueSent => {}
             }
         }
     }

@@ -130,7 +130,10 @@ fn hear_plain(frame: &[u8]) -> Result<(String, Vec<Heard>), driftless_proto::wir
             }
             Message::SaveProbe { version } => Heard::Saved(version),
             Message::Presence { .. } => Heard::Presence,
-            Message::QueryPresence | Message::Stateless { .. } | Message::Pong => Heard::Other,
+            Message::QueryPresence
+            | Message::Stateless { .. }
+            | Message::Pong
+            | Message::QueueSent => Heard::Other,
         })
     });
     Ok((String::new(), heard.collect::<Result<_, _>>()?))

@@ -94,7 +94,10 @@ pub fn ywebsocket(frame: &Bytes) -> Result<Result<(), &'static str>, String> {
             Message::Update { update } => Outbound::Update { update },
             Message::Presence { entries } => Outbound::Presence { entries },
             Message::SaveProbe { version } => Outbound::Saved { version },
-            Message::QueryPresence | Message::Stateless { .. } | Message::Pong => continue,
+            Message::QueryPresence
+            | Message::Stateless { .. }
+            | Message::Pong
+            | Message::QueueSent => continue,
         };
         let mut written = BytesMut::new();
         encode(&outbound, &mut written);
@@ -167,8 +170,10 @@ fn written(address: &[u8], said: &Said) -> Bytes {
             head(&mut out, 3);
             return out.freeze();
         }
-        // The dialect has no probes, and pongs are no messages of it: an empty frame is never read as one.
-        Said::Message(Message::SaveProbe { .. } | Message::Pong) => return out.freeze(),
+        // The dialect has no words for these: an empty frame is never read as one.
+        Said::Message(Message::SaveProbe { .. } | Message::Pong | Message::QueueSent) => {
+            return out.freeze();
+        }
         Said::Close => {
             head(&mut out, 7);
             return out.freeze();

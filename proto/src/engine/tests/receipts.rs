@@ -266,18 +266,88 @@ fn what_a_gap_holds_up_is_answered_behind_the_pong_when_it_is_filled() {
     assert_eq!(due(&mut bench), 2, "it and the answer");
 }
 
+/// Updates as one, as a provider sends what it has gathered.
+fn batch<const N: usize>(updates: [Bytes; N]) -> Bytes {
+    let updates = updates.map(|update| Update::decode_v1(&update).unwrap());
+    Update::merge_updates(updates).encode_v1().into()
+}
+
+#[test]
+fn a_batch_that_was_begun_before_the_step_1_is_not_counted_whenever_it_comes() {
+    for (heard, answered) in [(false, false), (true, false), (true, true)] {
+        let mut bench = Bench::new(options());
+        let mut writer = peer(7);
+        let first = writer.type_text("a");
+        bench.turn([attach_with(1, COUNTING), step1(1, &writer)]);
+        let begun = batch([first, writer.type_text("b")]);
+        let later = batch([writer.type_text("c"), writer.delete(0, 1)]);
+        let answer = step2(1, &writer.state());
+        let answers = std::slice::from_ref(&answer);
+        let pongs = [pong(1)];
+        let (early, late) = answers.split_at(usize::from(answered));
+        let turn = [early, &[update(1, &begun)], &pongs[usize::from(!heard)..]];
+        bench.turn(turn.concat());
+        bench.turn([&[update(1, &later)], late].concat());
+        assert_eq!(due(&mut bench), 2, "the later one and the answer: {heard}");
+    }
+}
+
+#[test]
+fn an_older_step_1_that_waited_covers_nothing_less() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    writer.type_text("a");
+    let older = step1(1, &writer);
+    let queued = [writer.type_text("b"), writer.type_text("c")];
+    bench.turn([attach_with(1, COUNTING), step1(1, &writer), pong(1)]);
+    bench.turn([older]);
+    bench.turn(queued.iter().map(|queued| update(1, queued)));
+    let answers = [(); 2].map(|()| step2(1, &writer.state()));
+    bench.turn(answers);
+    assert_eq!(due(&mut bench), 1, "the answer");
+}
+
+#[test]
+fn an_answer_that_waited_for_the_connection_is_none() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    writer.type_text("a");
+    let leftover = writer.state();
+    let queued = writer.type_text("b");
+    bench.turn([attach_with(1, COUNTING), step1(1, &writer), pong(1)]);
+    bench.turn([step2(1, &leftover), update(1, &queued)]);
+    assert_eq!(due(&mut bench), 0);
+    let answered = bench.turn([step2(1, &writer.state())]);
+    assert_eq!(receipts(&answered, 1), [(Some(true), 1)]);
+}
+
+#[test]
+fn where_nothing_waits_any_more_deletions_are_counted() {
+    let mut bench = Bench::new(options());
+    let mut writer = peer(7);
+    writer.type_text("ab");
+    let opening = [attach_with(1, COUNTING), step1(1, &writer)];
+    bench.turn(opening);
+    bench.turn([update(1, &writer.delete(0, 1))]);
+    bench.turn([receive(1, Message::QueueSent)]);
+    bench.turn([update(1, &writer.delete(0, 1))]);
+    let answers = [(); 2].map(|()| step2(1, &writer.state()));
+    bench.turn(answers);
+    assert_eq!(due(&mut bench), 2, "the later one and the answer");
+}
+
 #[test]
 fn behind_a_later_step_1_everything_is_counted() {
     let mut bench = Bench::new(options());
     let mut writer = peer(7);
-    let known = writer.type_text("a");
+    writer.type_text("ab");
     bench.turn([attach_with(1, COUNTING), step1(1, &writer)]);
     bench.turn([step2(1, &writer.state())]);
     assert_eq!(due(&mut bench), 1);
     bench.turn([step1(1, &writer)]);
-    let deleted = writer.delete(0, 1);
+    let deleted = [writer.delete(0, 1), writer.delete(0, 1)];
     // All that was committed until then is known to be: both are answered at once.
-    let told = bench.turn([update(1, &known), update(1, &deleted)]);
+    let told = bench.turn(deleted.iter().map(|deleted| update(1, deleted)));
     assert_eq!(
         receipts(&told, 1),
         [(Some(true), 2)],

@@ -107,8 +107,6 @@ pub(super) struct Channel {
     pub(super) denial: Option<Denial>,
     /// What is asked about next. One question is under way for a channel at a time.
     pub(super) next: Option<Shown>,
-    /// It began when nothing waited for the connection any more, and has not answered yet.
-    is_direct: bool,
 }
 
 impl Channel {
@@ -123,19 +121,7 @@ impl Channel {
             is_asking: false,
             denial: None,
             next: None,
-            is_direct: false,
         }
-    }
-
-    /// Notes a message of the peer. True for an update that did not wait for the connection, although
-    /// it comes before the first answer about its document.
-    pub(super) fn note(&mut self, message: &Message, has_answered: bool) -> bool {
-        match message {
-            Message::SyncStep1 { .. } => self.is_direct = has_answered,
-            Message::SyncStep2 { .. } => self.is_direct = false,
-            _ => {}
-        }
-        self.is_direct && matches!(message, Message::Update { .. })
     }
 
     /// Whatever is being asked, nobody wants the answer any more.

@@ -242,20 +242,8 @@ impl Conversation for Hocuspocus {
 
     fn ponged(&mut self) {
         // Only the first tells something: by the next one the peer has heard us.
-        if std::mem::replace(&mut self.has_ponged, true) {
-            return;
-        }
-        for (line, channel) in &mut self.channels {
-            match &mut channel.stage {
-                Stage::Open { .. } => self.under_way.push_back((*line, Message::Pong)),
-                // What has said nothing has nothing to be counted.
-                Stage::Waiting(queue) if queue.is_empty() => {}
-                Stage::Waiting(queue) => {
-                    self.waiting_bytes -= queue.bytes();
-                    queue.push(Message::Pong);
-                    self.waiting_bytes += queue.bytes();
-                }
-            }
+        if !std::mem::replace(&mut self.has_ponged, true) {
+            self.tell_all(&Message::Pong);
         }
     }
 

@@ -48,14 +48,30 @@ impl Hocuspocus {
         let Some(line) = self.line(address) else {
             return;
         };
-        let Some(channel) = self.channels.get_mut(&line) else {
-            return;
-        };
-        let is_direct = channel.note(&message, self.has_answered);
-        self.has_answered |= matches!(message, Message::SyncStep2 { .. });
+        let begins = matches!(message, Message::SyncStep1 { .. });
+        let answers = matches!(message, Message::SyncStep2 { .. });
         self.take_in(line, message);
-        if is_direct {
-            self.take_in(line, Message::Pong);
+        if begins && self.has_answered {
+            self.take_in(line, Message::QueueSent);
+        }
+        if answers && !std::mem::replace(&mut self.has_answered, true) {
+            self.tell_all(&Message::QueueSent);
+        }
+    }
+
+    /// Has all sessions receive what is known of the connection. What has said nothing has nothing to be
+    /// counted.
+    pub(super) fn tell_all(&mut self, what: &Message) {
+        for (line, channel) in &mut self.channels {
+            match &mut channel.stage {
+                Stage::Open { .. } => self.under_way.push_back((*line, what.clone())),
+                Stage::Waiting(queue) if queue.is_empty() => {}
+                Stage::Waiting(queue) => {
+                    self.waiting_bytes -= queue.bytes();
+                    queue.push(what.clone());
+                    self.waiting_bytes += queue.bytes();
+                }
+            }
         }
     }
 

@@ -10,6 +10,7 @@
  */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import * as decoding from 'lib0/decoding'
 import { CLIENTS, converged, join } from '../helpers/clients.js'
 import { far } from '../helpers/far.js'
 import { HOCUSPOCUS, HocuspocusPeer } from '../helpers/hocuspocus.js'
@@ -22,6 +23,12 @@ const QUIET_MS = 500
 /** Each way; a provider has time to make a change before it hears anything. */
 const DISTANCE_MS = 100
 
+/** How long provider 4 gathers changes: sent before it has heard anything from far away. */
+const FLUSH_MS = 60
+
+/** An acknowledgement. (Source: `types.ts` of @hocuspocus/provider, `MessageType.SyncStatus`.) */
+const SYNC_STATUS = 8
+
 const server = sharedServer()
 
 /** All that a provider says of its count from now on. */
@@ -29,6 +36,44 @@ function numbers (peer) {
   const told = []
   peer.provider.on('unsyncedChanges', event => told.push(event.number ?? event))
   return told
+}
+
+/** Counts the acknowledgements that come from now on. */
+function acknowledgements (peer) {
+  const counted = { number: 0 }
+  peer.provider.on('message', ({ event }) => {
+    const decoder = decoding.createDecoder(new Uint8Array(event.data))
+    decoding.readVarString(decoder)
+    if (decoding.readVarUint(decoder) === SYNC_STATUS) counted.number++
+  })
+  return counted
+}
+
+for (const [where, distanceMs] of [['near', 0], ['far away', DISTANCE_MS]]) {
+  test(`a batch that hocuspocus 4.8 began before its step 1 is owed nothing, ${where}`, async t => {
+    const place = distanceMs === 0 ? server : await far(t, server, distanceMs)
+    const peer = await join(t, HOCUSPOCUS[2], place, `batch-${distanceMs}`, { flushDelay: FLUSH_MS })
+    peer.append('abc')
+    await peer.saved()
+    await peer.disconnect()
+    const acknowledged = acknowledgements(peer)
+    peer.provider.on('open', () => {
+      // The step 1 follows at once, and begins to count anew.
+      peer.append('d')
+      setTimeout(() => peer.append('e'), FLUSH_MS / 2)
+    })
+    peer.connect()
+    await peer.saved()
+    await sleep(QUIET_MS)
+    assert.deepEqual([acknowledged.number, peer.unsynced], [1, 0], 'the answer to the step 1')
+    peer.append('f')
+    assert.equal(peer.unsynced, 1)
+    await peer.saved()
+    await sleep(QUIET_MS)
+    assert.equal(acknowledged.number, 2)
+    const reader = await join(t, CLIENTS[0], server, `batch-${distanceMs}`)
+    assert.equal(reader.text, 'abcdef')
+  })
 }
 
 for (const client of HOCUSPOCUS) {

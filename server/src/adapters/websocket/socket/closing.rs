@@ -35,7 +35,7 @@ where
         let mut told = BytesMut::new();
         let close_code = self.conversation.farewell(refusal, &mut told);
         if !told.is_empty() {
-            self.writer.frames.push_back(told.freeze());
+            self.say(told.freeze());
         }
         self.begin_closing("server", Some(close_code));
         self.writer
