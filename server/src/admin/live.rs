@@ -170,34 +170,27 @@ fn check_whole(state: &Bytes, update: &Bytes) -> Result<bool, OperationError> {
     Ok(admission.admitted.is_some())
 }
 
-/// Says what is to be written until it is told what became of it. An actor that replaces another asks
-/// for what the one before may have lost.
+/// Says what is to be written whenever it is asked, until it is told what became of it. Every session is
+/// asked when it comes; an actor that replaces another asks for what the one before may have lost.
 async fn converse(
     session: &mut dyn SessionHandle,
     outbox: &Outbox,
     update: &Bytes,
 ) -> Result<(), OperationError> {
-    // Every session is asked once when it comes: what is said unasked is the answer.
-    let mut questions = 0;
     let mut frames = VecDeque::new();
-    loop {
-        if questions != 1 {
-            let update = update.clone();
-            send(session, Message::SyncStep2 { update }).await?;
-            send(session, Message::SaveProbe { version: PROBE }).await?;
-        }
-        match read_outcome(outbox, &mut frames).await? {
-            Outcome::Stored => return Ok(()),
-            Outcome::Asked => questions += 1,
-        }
+    while read_outcome(outbox, &mut frames).await? == Outcome::Asked {
+        let update = update.clone();
+        send(session, Message::SyncStep2 { update }).await?;
+        send(session, Message::SaveProbe { version: PROBE }).await?;
     }
+    Ok(())
 }
 
 /// What a document says to what it was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Stored,
-    /// It wants to be told again.
+    /// It wants to be told.
     Asked,
 }
 
