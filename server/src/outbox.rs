@@ -114,8 +114,8 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// What stands before the first frame; empty once that has come.
-    lead: Bytes,
+    /// What stands before the first frame and behind it; `None` once that has come.
+    around_first: Option<[Bytes; 2]>,
     frames: VecDeque<Bytes>,
     /// Bytes in `frames`.
     queued_bytes: usize,
@@ -160,14 +160,14 @@ impl Outbox {
         })
     }
 
-    /// Has the first frame, whoever pushes it, stand behind this one.
-    pub fn lead_with(&self, frame: Bytes) {
-        self.lock().lead = frame;
+    /// Has the first frame, whoever pushes it, stand between these two.
+    pub fn surround_first(&self, before: Bytes, behind: Bytes) {
+        self.lock().around_first = Some([before, behind]);
     }
 
-    /// For the socket's task, when it says something on its own account: what has to stand before it.
-    pub fn take_lead(&self) -> Bytes {
-        std::mem::take(&mut self.lock().lead)
+    /// For the socket's task, when it says something on its own account: what has to stand around it.
+    pub fn take_around_first(&self) -> Option<[Bytes; 2]> {
+        self.lock().around_first.take()
     }
 
     /// Queues a frame; [`Self::flush`] has to follow, once for any number of them. A single frame larger
@@ -415,12 +415,12 @@ impl Outbox {
 
 impl Queue {
     fn push(&mut self, frame: Bytes) {
-        if !self.lead.is_empty() {
-            self.queued_bytes += self.lead.len();
-            self.frames.push_back(std::mem::take(&mut self.lead));
-        }
-        self.queued_bytes += frame.len();
-        self.frames.push_back(frame);
+        let Some([before, behind]) = self.around_first.take() else {
+            self.queued_bytes += frame.len();
+            return self.frames.push_back(frame);
+        };
+        self.queued_bytes += before.len() + frame.len() + behind.len();
+        self.frames.extend([before, frame, behind]);
     }
 
     /// Writes what waits, if it is little and the task would do nothing else.

@@ -60,10 +60,10 @@ fn frames_come_out_in_order_and_all_at_once() {
 }
 
 #[test]
-fn what_leads_stands_before_the_first_frame_and_no_other() {
+fn what_surrounds_the_first_frame_surrounds_no_other() {
     for answers in [false, true] {
         let outbox = Outbox::new(100);
-        outbox.lead_with(Bytes::from("ping"));
+        outbox.surround_first(Bytes::from("one"), Bytes::from("two"));
         let mut socket = Socket::new();
         assert_eq!(socket.take(&outbox), Poll::Pending, "alone it says nothing");
         for text in ["a", "b"] {
@@ -73,8 +73,8 @@ fn what_leads_stands_before_the_first_frame_and_no_other() {
             };
         }
         assert_eq!(socket.take(&outbox), Poll::Ready(Taken::Frames));
-        assert_eq!(socket.frames, ["ping", "a", "b"]);
-        assert_eq!(outbox.take_lead(), "");
+        assert_eq!(socket.frames, ["one", "a", "two", "b"]);
+        assert_eq!(outbox.take_around_first(), None);
     }
 }
 

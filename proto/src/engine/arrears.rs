@@ -1,10 +1,7 @@
 //! What a session has not answered, and is still owed if it is answered by receipts, kept outside of the
 //! replica: the next one pays it when this one is gone.
 
-use std::collections::VecDeque;
-
 use super::backlog::{Backlog, Made};
-use super::receipts::QUESTIONS_MAX;
 use crate::admission::StateVector;
 use crate::wire::Message;
 
@@ -18,10 +15,10 @@ pub struct Arrears {
     pub(super) owed: i64,
     /// Updates that were answered by a refusal: it counts them still.
     pub(super) refused: i64,
-    /// The step 1s that it was sent and has not answered; true where it counts the answer.
-    pub(super) questions: VecDeque<bool>,
-    /// It sent a step 1 and was not asked in return.
-    pub(super) unasked: bool,
+    /// The step 1s that it was sent and has not answered.
+    pub(super) questions: usize,
+    /// It counts its next answer: it sent a step 1, and has not answered since.
+    pub(super) awaits_answer: bool,
     pub(super) backlog: Backlog,
     /// Updates of which nobody knows whether it counts them.
     pub(super) doubtful: u64,
@@ -32,22 +29,21 @@ impl Arrears {
     pub fn note_received(&mut self, message: &Message) {
         match message {
             Message::SyncStep1 { vector } => {
-                // It begins to count anew: one answer, to the question that it is asked next.
+                // It begins to count anew: one answer.
                 (self.owed, self.refused, self.doubtful) = (0, 0, 0);
-                self.unasked = true;
-                self.questions
-                    .iter_mut()
-                    .for_each(|is_counted| *is_counted = false);
+                self.awaits_answer = true;
                 // What cannot be read ends the session.
                 if let Ok(vector) = StateVector::decode(vector) {
                     self.backlog.begin(&vector);
                 }
             }
             Message::SyncStep2 { update } => {
-                let is_counted = self.questions.pop_front().unwrap_or(true);
-                self.owed += i64::from(is_counted);
-                self.backlog.answer(update);
-                self.doubtful = 0;
+                self.questions = self.questions.saturating_sub(1);
+                if std::mem::take(&mut self.awaits_answer) {
+                    self.owed += 1;
+                    self.backlog.answer(update);
+                    self.doubtful = 0;
+                }
             }
             Message::Update { update } => match self.backlog.judge(update) {
                 Made::Before => {}
@@ -62,11 +58,7 @@ impl Arrears {
 
     /// It was sent a step 1.
     pub fn note_asked(&mut self) {
-        let is_counted = std::mem::take(&mut self.unasked);
-        if self.questions.len() >= QUESTIONS_MAX {
-            self.questions.pop_front();
-        }
-        self.questions.push_back(is_counted);
+        self.questions = self.questions.saturating_add(1);
     }
 
     /// So many updates were answered; not with true: they were refused.

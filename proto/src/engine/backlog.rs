@@ -32,8 +32,13 @@ pub(super) enum Made {
 /// What a client may still send of what it made before it began to count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Backlog {
-    /// What the client had at its newest step 1, until all of it has come.
+    /// It has begun: until then it counts nothing.
+    has_begun: bool,
+    /// What the client had at its newest step 1, until it has answered.
     announced: Option<Arc<StateVector>>,
+    /// The part of that, and of what it announced before, that a batch may still hold: it was in an
+    /// answer.
+    left: StateVector,
     /// Nothing waits for the connection any more.
     is_sent: bool,
 }
@@ -46,6 +51,7 @@ impl Backlog {
         if let Some(before) = &self.announced {
             announced.merge_max(before);
         }
+        self.has_begun = true;
         self.announced = Some(Arc::new(announced));
     }
 
@@ -54,68 +60,57 @@ impl Backlog {
         self.is_sent = true;
     }
 
-    /// Whether this step 2 is no answer to a question that came behind the client's step 1: it leaves out
-    /// what that announced and is not here. A client that was disconnected in the moment in which it
-    /// answered sends it over its next connection, from its queue.
-    pub(super) fn is_leftover(&self, step2: &Bytes, known: &StateVector) -> bool {
-        let Some(announced) = self.announced.as_deref().filter(|_| !self.is_sent) else {
-            return false;
-        };
-        if known.covers(announced) {
-            return false;
-        }
-        // What cannot be read ends the session.
-        let Ok(ranges) = ranges(step2) else {
-            return false;
-        };
-        let mut brought = known.clone();
-        for (client, range) in ranges.structs {
-            brought.raise_to(client, range.end);
-        }
-        !brought.covers(announced)
-    }
-
     /// The client has answered with all that it has and the server has not.
     pub(super) fn answer(&mut self, step2: &Bytes) {
         self.is_sent = true;
         let Some(announced) = self.announced.take() else {
             return;
         };
-        // A batch that is still to come is part of the answer: what that does not bring cannot be in it.
-        // Little is left, which may stay as long as the client changes nothing.
+        // A batch that is still to come is part of the answer, or was of the one before: what neither
+        // brings cannot be in it. Little is left, which may stay as long as the client changes nothing.
         let structs = ranges(step2).map(|ranges| ranges.structs);
-        let left: StateVector = structs
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(client, range)| (client, range.start, announced.get(client)))
-            .filter(|(_, start, announced)| start < announced)
-            .map(|(client, _, announced)| (client, announced))
-            .collect();
-        self.announced = (!left.is_empty()).then(|| Arc::new(left));
+        for (client, range) in structs.unwrap_or_default() {
+            if range.start < announced.get(client) {
+                self.left.raise_to(client, announced.get(client));
+            }
+        }
     }
 
-    /// Judges an update that came behind the step 1.
+    /// Judges an update that is no answer.
     pub(super) fn judge(&mut self, update: &Bytes) -> Made {
-        let Some(announced) = self.announced.as_deref() else {
+        if !self.has_begun {
+            return Made::Before;
+        }
+        if self.announced.is_none() && self.left.is_empty() {
             return Made::Since;
-        };
+        }
         // What cannot be read ends the session.
         let Ok(ranges) = ranges(update) else {
             return Made::Since;
         };
-        let mut structs = ranges.structs.iter();
-        let made = if structs.any(|(client, range)| range.start < announced.get(*client)) {
-            Made::Before
-        } else if self.is_sent || !ranges.structs.is_empty() || !announced.covers(&ranges.deletes) {
-            Made::Since
-        } else {
-            Made::Unknown
-        };
+        let made = self.made(&ranges);
         if self.is_sent {
             // Batches come in order: the next one was begun later.
-            self.announced = None;
+            (self.announced, self.left) = (None, StateVector::default());
         }
         made
+    }
+
+    fn made(&self, ranges: &Ranges) -> Made {
+        let announced = self.announced.as_deref();
+        let announced = |client| announced.map_or(0, |announced| announced.get(client));
+        let is_older = |client, clock| clock < announced(client).max(self.left.get(client));
+        let mut structs = ranges.structs.iter();
+        if structs.any(|(client, range)| is_older(*client, range.start)) {
+            return Made::Before;
+        }
+        let mut deletes = ranges.deletes.iter();
+        let brings_more =
+            !ranges.structs.is_empty() || deletes.any(|(client, end)| end > announced(client));
+        match self.is_sent || brings_more {
+            true => Made::Since,
+            false => Made::Unknown,
+        }
     }
 }
 

@@ -37,7 +37,7 @@ impl Replica {
         }
         // The former replica may have lost what it sent: only its answer tells that all is here.
         peer.claims_more = true;
-        peer.stale_answers = arrears.questions.len();
+        peer.stale_answers = arrears.questions;
         let has_refused = peer.receipts.as_ref().is_some_and(Receipts::has_refused);
         // Else it is asked when it may write again.
         let may_write = peer.rights >= Rights::Write;
@@ -47,7 +47,7 @@ impl Replica {
         if has_refused && may_write {
             self.restore_receipts(session, effects);
         }
-        self.ask_step1(session, arrears.unasked, effects);
+        self.ask_step1(session, effects);
         effects.push(Effect::NotifyDrained { session });
     }
 
@@ -76,7 +76,7 @@ impl Replica {
         self.live = None;
         if access.acks == Acks::Probes {
             // Others are asked in answer to their own question, which is when they begin to count.
-            self.ask_step1(session, false, effects);
+            self.ask_step1(session, effects);
         }
         if let Some(entries) = self.presence.everyone() {
             effects.push(Effect::Send {

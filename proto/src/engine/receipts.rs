@@ -1,9 +1,9 @@
 //! What a session is owed that is answered by receipts: one for each update it sends, in order, after
 //! the commit.
 //!
-//! Hocuspocus' clients count: every change they send adds one to what is unsynced, the answer to a
-//! step 1 that they asked for adds one, and every receipt takes one away. So each of those is
-//! answered exactly once, and the answer to a step 1 that the server sent on its own account is not.
+//! Hocuspocus' clients count: a step 1 of theirs sets the count to 1, for the answer that they will
+//! give to ours; every change they send since adds one, and every receipt takes one away. So one
+//! answer behind each step 1 is answered by a receipt, and each of those changes.
 //! Nor is what a client sends behind its step 1 and had made before (`backlog.rs`).
 //! (Source: `HocuspocusProvider.ts` of 2.15, 3.4 and 4.8: `resetUnsyncedChanges` sets 1 with every
 //! step 1 of the client, `decrementUnsyncedChanges` takes 1 for each SyncStatus.)
@@ -20,10 +20,6 @@ use crate::admission::StateVector;
 /// The most answers that are kept apart; beyond it the last two become one, which then waits for the
 /// later commit. A client that types waits for a few.
 const RECEIPTS_MAX: usize = 1_024;
-
-/// The most questions that may be unanswered; the oldest are then taken as never answered. Honest
-/// clients answer each at once.
-pub(super) const QUESTIONS_MAX: usize = 1_024;
 
 /// Answers of one kind that become due together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +43,8 @@ struct Doubtful {
 #[derive(Debug, Default)]
 pub(super) struct Receipts {
     owed: VecDeque<Owed>,
-    /// The step 1s it was sent and has not answered; true where it counts the answer.
-    questions: VecDeque<bool>,
+    /// The client waits for a receipt for its next answer: it asked, and has not answered since.
+    awaits_answer: bool,
     backlog: Backlog,
     /// Until a pong tells; without one they are taken for not counted.
     doubtful: Doubtful,
@@ -61,7 +57,7 @@ impl Receipts {
     pub(super) fn take_over(arrears: &Arrears) -> Self {
         let (owed, refused) = arrears.balance();
         let mut receipts = Self {
-            questions: arrears.questions.clone(),
+            awaits_answer: arrears.awaits_answer,
             backlog: arrears.backlog.clone(),
             doubtful: Doubtful {
                 accepted: arrears.doubtful,
@@ -77,25 +73,15 @@ impl Receipts {
         receipts
     }
 
-    /// The session was sent a step 1.
-    pub(super) fn ask(&mut self, is_counted: bool) {
-        if self.questions.len() >= QUESTIONS_MAX {
-            self.questions.pop_front();
-        }
-        self.questions.push_back(is_counted);
-    }
-
-    /// The session answered a step 1. Whether the client waits for a receipt: what nobody asked for is
-    /// counted.
+    /// The session answered a step 1. Whether the client waits for a receipt: it does for one answer
+    /// behind each step 1 of its own, whichever of our questions that is to.
     pub(super) fn take_answer(&mut self, step2: &Bytes) -> bool {
-        self.backlog.answer(step2);
-        self.doubtful = Doubtful::default();
-        self.questions.pop_front().unwrap_or(true)
-    }
-
-    /// Whether this step 2 is none of the answers that are waited for.
-    pub(super) fn is_leftover(&self, step2: &Bytes, known: &StateVector) -> bool {
-        self.backlog.is_leftover(step2, known)
+        let is_counted = std::mem::take(&mut self.awaits_answer);
+        if is_counted {
+            self.backlog.answer(step2);
+            self.doubtful = Doubtful::default();
+        }
+        is_counted
     }
 
     /// What waited for the connection has come.
@@ -217,10 +203,7 @@ impl Receipts {
         self.refused = 0;
         self.doubtful = Doubtful::default();
         self.backlog.begin(announced);
-        // It counts one answer from now on: the one to the question that it is about to be asked.
-        self.questions
-            .iter_mut()
-            .for_each(|is_counted| *is_counted = false);
+        self.awaits_answer = true;
         self.owed.clear();
     }
 
@@ -285,15 +268,15 @@ mod tests {
     #[test]
     fn only_answers_that_the_client_counts_are_answered() {
         let mut receipts = Receipts::default();
-        receipts.ask(false);
-        receipts.ask(true);
         let answer = Bytes::from_static(&[0, 0]);
-        assert!(!receipts.take_answer(&answer));
+        assert!(!receipts.take_answer(&answer), "it has not asked");
+        receipts.start_anew(&StateVector::default());
         assert!(receipts.take_answer(&answer));
-        assert!(receipts.take_answer(&answer), "nobody asked");
+        assert!(!receipts.take_answer(&answer));
         receipts.accept(Some(7), 3);
         receipts.start_anew(&StateVector::default());
         assert_eq!(receipts.take_due(7), None);
+        assert!(receipts.take_answer(&answer));
     }
 
     #[test]

@@ -294,18 +294,8 @@ impl Replica {
         self.banned.push(range);
     }
 
-    /// Sends our own step 1. `is_counted`: a session that is answered by receipts expects one for its
-    /// answer.
-    pub(super) fn ask_step1(
-        &mut self,
-        session: SessionId,
-        is_counted: bool,
-        effects: &mut Vec<Effect>,
-    ) {
-        let peer = self.sessions.get_mut(&session);
-        if let Some(receipts) = peer.and_then(|peer| peer.receipts.as_mut()) {
-            receipts.ask(is_counted);
-        }
+    /// Sends our own step 1.
+    pub(super) fn ask_step1(&mut self, session: SessionId, effects: &mut Vec<Effect>) {
         let vector = self.state.known.vector.encode();
         let send = Effect::Send {
             to: session,
@@ -331,12 +321,6 @@ impl Replica {
                 Err(refusal) => self.refuse(now_ms, session, refusal, effects),
             },
             Message::SyncStep2 { update } => {
-                let known = &self.state.known.vector;
-                let receipts = peer.receipts.as_mut();
-                if receipts.is_some_and(|receipts| receipts.is_leftover(&update, known)) {
-                    self.receive_update(now_ms, session, &update, Made::Before, effects);
-                    return;
-                }
                 let answer = peer.take_answer(&update);
                 self.receive_answer(now_ms, session, &update, answer, effects);
             }
@@ -359,6 +343,9 @@ impl Replica {
             Message::SaveProbe { version } => {
                 peer.probe(version, newest, now_ms + PROBE_PATIENCE_MS);
                 self.probing.insert(session);
+            }
+            Message::Leftover { update } => {
+                self.receive_update(now_ms, session, &update, Made::Before, effects);
             }
             Message::Pong => self.receive_pong(session, effects),
             Message::QueueSent => {

@@ -137,7 +137,7 @@ impl Replica {
         }
         (peer.answered, peer.claims_more) = (false, true);
         self.restore_receipts(session, effects);
-        self.ask_step1(session, false, effects);
+        self.ask_step1(session, effects);
     }
 
     /// Owes a session receipts for what was refused, once it has brought it again.

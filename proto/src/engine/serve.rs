@@ -23,7 +23,6 @@ impl Replica {
         self.asking.extend(due.copied());
     }
 
-    /// Answers what was asked in this turn; false when the replica died of it.
     /// Asks those that are answered by receipts, and asked in this turn, what they have: behind that
     /// they begin to count.
     pub(super) fn ask_in_return(&mut self, effects: &mut Vec<Effect>) {
@@ -36,10 +35,11 @@ impl Replica {
             if let Some(peer) = self.sessions.get_mut(&session) {
                 peer.is_to_be_asked = false;
             }
-            self.ask_step1(session, true, effects);
+            self.ask_step1(session, effects);
         }
     }
 
+    /// Answers what was asked in this turn; false when the replica died of it.
     pub(super) fn answer_asking(&mut self, now_ms: u64, effects: &mut Vec<Effect>) -> bool {
         for session in std::mem::take(&mut self.asking) {
             if self.gated_states.contains(&session) {
@@ -195,7 +195,7 @@ impl Replica {
             });
         }
         if asks {
-            self.ask_step1(session, false, effects);
+            self.ask_step1(session, effects);
         }
     }
 

@@ -450,7 +450,7 @@ impl Replica {
             }
             self.gapped.insert(session);
             if asks {
-                self.ask_step1(session, false, effects);
+                self.ask_step1(session, effects);
             }
         }
     }

@@ -270,6 +270,7 @@ impl Client {
                 Message::SaveProbe { version } if seen.is_some() => self.note_saved(version),
                 Message::SaveProbe { .. }
                 | Message::Stateless { .. }
+                | Message::Leftover { .. }
                 | Message::Pong
                 | Message::QueueSent => {}
             }

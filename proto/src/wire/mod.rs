@@ -45,6 +45,12 @@ pub enum Message {
         /// Text of the application; checked to be UTF-8.
         payload: Bytes,
     },
+    /// A step 2 that is no answer to any question over this connection: it waited for it, and was meant for
+    /// one before (Yjs v1 update).
+    Leftover {
+        /// The update, still encoded and unchecked.
+        update: Bytes,
+    },
     /// The answer to the ping that stood right before the first thing the peer heard over its
     /// connection: what it sent before this it sent when it made it.
     Pong,
@@ -59,6 +65,7 @@ impl Message {
             Self::SyncStep1 { vector: payload }
             | Self::SyncStep2 { update: payload }
             | Self::Update { update: payload }
+            | Self::Leftover { update: payload }
             | Self::Presence { entries: payload }
             | Self::Stateless { payload } => payload.len(),
             Self::QueryPresence | Self::SaveProbe { .. } | Self::Pong | Self::QueueSent => 0,

@@ -214,6 +214,7 @@ impl State {
                 Item::Receive(sender, message) if *sender == session => match message {
                     Message::SyncStep2 { .. }
                     | Message::Update { .. }
+                    | Message::Leftover { .. }
                     | Message::Stateless { .. } => return false,
                     Message::SyncStep1 { .. }
                     | Message::Presence { .. }

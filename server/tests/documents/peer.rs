@@ -252,7 +252,10 @@ impl Peer {
                 Message::SaveProbe { version } => self.saved = self.saved.max(version),
                 Message::Stateless { .. } => {}
                 Message::Presence { entries } => self.hear_presence(&entries),
-                Message::QueryPresence | Message::Pong | Message::QueueSent => {}
+                Message::QueryPresence
+                | Message::Leftover { .. }
+                | Message::Pong
+                | Message::QueueSent => {}
             }
         }
     }

@@ -132,6 +132,7 @@ fn hear_plain(frame: &[u8]) -> Result<(String, Vec<Heard>), driftless_proto::wir
             Message::Presence { .. } => Heard::Presence,
             Message::QueryPresence
             | Message::Stateless { .. }
+            | Message::Leftover { .. }
             | Message::Pong
             | Message::QueueSent => Heard::Other,
         })

@@ -1,12 +1,12 @@
-//! What the Hocuspocus door answers to deletions that come before anything was heard of it: whether they
-//! waited for the connection is in no byte of theirs.
+//! What the Hocuspocus door owes for what comes while a connection begins: whether it waited for that is in
+//! no byte of it.
 
 use yrs::updates::encoder::Encode;
 use yrs::{Doc, ReadTxn, Text, Transact};
 
 use crate::hocuspocus::start;
-use crate::peer::{BINARY, PING, PONG, ServerFrame, masked};
-use crate::provider::{Application, Provider, RECEIPT, Say, authenticated, counted};
+use crate::peer::{BINARY, PATIENCE, PING, PONG, ServerFrame, masked};
+use crate::provider::{Application, Provider, RECEIPT, Say, authenticated, counted, metrics};
 
 /// A document as an update, the step 1 of who has it, and a deletion of a part of it.
 fn older_text() -> [Vec<u8>; 3] {
@@ -25,6 +25,8 @@ fn older_text() -> [Vec<u8>; 3] {
 
 /// Answers the server's question; how many receipts come, of at least so many.
 async fn receipts(provider: &mut Provider, document: &str, least: usize) -> usize {
+    // As providers do, whose WebSocket answers each ping; without the first one it is not looked at.
+    provider.peer.send(&masked(PONG, b"heard")).await;
     provider.say(document, Say::Step2).await;
     for _ in 0..least {
         provider.until(document, RECEIPT).await;
@@ -83,4 +85,96 @@ async fn what_is_deleted_at_once_in_a_document_that_is_opened_later_is_counted()
     provider.say("second", Say::Update(&deletion)).await;
     provider.until("second", &authenticated("read-write")).await;
     assert_eq!(receipts(&mut provider, "second", 2).await, 2);
+}
+
+#[tokio::test]
+async fn nothing_is_owed_before_the_step_1() {
+    let application = Application::start().await;
+    let server = start(&application, &[]);
+    let [older, step1, _] = older_text();
+    let mut provider = Provider::connect(server.address).await;
+    provider.say("early", Say::Token("write")).await;
+    provider.say("early", Say::Update(&older)).await;
+    provider.until("early", &authenticated("read-write")).await;
+    provider.say("early", Say::Raw(&step1)).await;
+    assert_eq!(receipts(&mut provider, "early", 1).await, 1, "the answer");
+}
+
+#[tokio::test]
+async fn an_answer_that_waited_for_the_connection_is_none() {
+    let application = Application::start().await;
+    let server = start(&application, &[]);
+    let [older, step1, _] = older_text();
+    let mut provider = Provider::connect(server.address).await;
+    provider.say("leftover", Say::Token("write")).await;
+    provider.say("leftover", Say::Raw(&step1)).await;
+    provider
+        .until("leftover", &authenticated("read-write"))
+        .await;
+    provider.peer.send(&masked(PONG, b"first")).await;
+    let leftover = [&[0, 1][..], &counted(&older)].concat();
+    provider.say("leftover", Say::Raw(&leftover)).await;
+    let said = provider.until_pong().await;
+    assert!(!said.iter().any(|said| said.ends_with(RECEIPT)));
+    assert_eq!(receipts(&mut provider, "leftover", 1).await, 1);
+    // What it brought is there.
+    let mut other = Provider::connect(server.address).await;
+    other.say("leftover", Say::Token("read")).await;
+    other.say("leftover", Say::Step1).await;
+    let state = [&[0, 1][..], &counted(&older)].concat();
+    other.until("leftover", &state).await;
+}
+
+#[tokio::test]
+async fn a_document_that_was_closed_before_it_was_opened_stays_open() {
+    let application = Application::start().await;
+    let server = start(&application, &[]);
+    let [older, ..] = older_text();
+    for comes_back in [false, true] {
+        let document = format!("closed-{comes_back}");
+        let mut provider = Provider::connect(server.address).await;
+        provider.say(&document, Say::Token("write")).await;
+        provider.say(&document, Say::Step1).await;
+        let opened = authenticated("read-write");
+        provider.until(&document, &opened).await;
+        provider.peer.send(&masked(PONG, b"first")).await;
+        provider.say(&document, Say::Close).await;
+        if comes_back {
+            // It has left since, and opens the document anew.
+            provider.say(&document, Say::Token("write")).await;
+            provider.until(&document, &opened).await;
+            provider.say(&document, Say::Step1).await;
+        }
+        provider.say(&document, Say::Update(&older)).await;
+        let count = receipts(&mut provider, &document, 2).await;
+        assert_eq!(count, 2, "the update and the answer");
+        // Behind an answer it leaves at once.
+        provider.say(&document, Say::Close).await;
+        provider.say(&document, Say::Token("write")).await;
+        provider.until(&document, &opened).await;
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_was_closed_for_good_meanwhile_leaves_after_a_while() {
+    let application = Application::start().await;
+    let server = start(&application, &[]);
+    let mut provider = Provider::connect(server.address).await;
+    let opened = authenticated("read-write");
+    for document in ["stays", "leaves"] {
+        provider.say(document, Say::Token("write")).await;
+        provider.say(document, Say::Step1).await;
+        provider.until(document, &opened).await;
+    }
+    provider.peer.send(&masked(PONG, b"first")).await;
+    provider.say("leaves", Say::Close).await;
+    assert_eq!(receipts(&mut provider, "stays", 1).await, 1);
+    let begun = std::time::Instant::now();
+    while !metrics(server.address)
+        .await
+        .contains("\ndriftless_sessions 1\n")
+    {
+        assert!(begun.elapsed() < PATIENCE, "it never leaves");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
 }

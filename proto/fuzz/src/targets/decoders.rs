@@ -96,6 +96,7 @@ pub fn ywebsocket(frame: &Bytes) -> Result<Result<(), &'static str>, String> {
             Message::SaveProbe { version } => Outbound::Saved { version },
             Message::QueryPresence
             | Message::Stateless { .. }
+            | Message::Leftover { .. }
             | Message::Pong
             | Message::QueueSent => continue,
         };
@@ -171,7 +172,12 @@ fn written(address: &[u8], said: &Said) -> Bytes {
             return out.freeze();
         }
         // The dialect has no words for these: an empty frame is never read as one.
-        Said::Message(Message::SaveProbe { .. } | Message::Pong | Message::QueueSent) => {
+        Said::Message(
+            Message::SaveProbe { .. }
+            | Message::Leftover { .. }
+            | Message::Pong
+            | Message::QueueSent,
+        ) => {
             return out.freeze();
         }
         Said::Close => {

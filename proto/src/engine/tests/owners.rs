@@ -360,7 +360,11 @@ fn receipts_say_that_it_was_not_taken() {
         rights: Rights::Write,
         acks: Acks::Receipts,
     };
-    bench.turn([attach_as(2, counting, identity("mallory"))]);
+    let joins = [
+        attach_as(2, counting, identity("mallory")),
+        step1(2, &peer(9)),
+    ];
+    bench.turn(joins);
     let effects = bench.turn([update(2, &hers.type_text("b"))]);
     let refused = effects.iter().any(|effect| {
         matches!(

@@ -107,6 +107,10 @@ pub(super) struct Channel {
     pub(super) denial: Option<Denial>,
     /// What is asked about next. One question is under way for a channel at a time.
     pub(super) next: Option<Shown>,
+    /// A step 1 has come for it over this connection.
+    pub(super) has_begun: bool,
+    /// It was closed, perhaps before that: when it is taken for closed; `u64::MAX` if it was not.
+    pub(super) closes_ms: u64,
 }
 
 impl Channel {
@@ -121,6 +125,8 @@ impl Channel {
             is_asking: false,
             denial: None,
             next: None,
+            has_begun: false,
+            closes_ms: u64::MAX,
         }
     }
 
@@ -154,6 +160,6 @@ impl Channel {
             Stage::Waiting(queue) => queue.by_ms,
             Stage::Open { permit, .. } => permit.deadline_ms(),
         };
-        due_ms.min(self.asks_ms())
+        due_ms.min(self.asks_ms()).min(self.closes_ms)
     }
 }

@@ -21,7 +21,7 @@ use futures_util::stream::{FuturesUnordered, Stream};
 use self::channel::{Channel, Stage};
 use super::access::{Deciding, Opening};
 use super::http::DoorSign;
-use super::websocket::{Conversation, Delivered, Work, put_frame};
+use super::websocket::{Conversation, Delivered, FIRST_PING, HEARD_PING, Work, put_frame};
 use crate::auth::{Denial, Grant};
 use crate::error::Refusal;
 use crate::metrics;
@@ -54,6 +54,10 @@ const RENEWALS_BURST_SECONDS: u64 = 10;
 /// How long a token waits when too many were shown.
 const RENEWAL_WAIT_MS: u64 = 250;
 
+/// How long a document stays open that was closed while what had waited for the connection came: if the
+/// answer to a question about it comes, it was closed before it was opened.
+const CLOSE_PATIENCE_MS: u64 = 5_000;
+
 /// The path at this door, if it is one: what is behind it has no meaning here.
 fn matches(path: &str) -> Option<&str> {
     let rest = path.strip_prefix(SIGN.place)?;
@@ -82,6 +86,9 @@ pub(super) struct Hocuspocus {
     is_modern: bool,
     /// The answer to the first ping has come.
     has_ponged: bool,
+    /// The answer to the ping behind the first message has come. Where the WebSocket hands on what comes
+    /// while it closes, so that answers wait for the next connection, they came before.
+    has_heard: bool,
     /// A question was answered: the provider has sent what waited for the connection.
     has_answered: bool,
     deciding: FuturesUnordered<Tagged>,
@@ -193,6 +200,7 @@ impl Conversation for Hocuspocus {
             wants_move: false,
             is_modern: false,
             has_ponged: false,
+            has_heard: false,
             has_answered: false,
             deciding: FuturesUnordered::new(),
             renewals: TokenBucket::new(RENEWALS_PER_SECOND, RENEWALS_BURST_SECONDS, now_ms),
@@ -240,11 +248,12 @@ impl Conversation for Hocuspocus {
         }
     }
 
-    fn ponged(&mut self) {
-        // Only the first tells something: by the next one the peer has heard us.
-        if !std::mem::replace(&mut self.has_ponged, true) {
+    fn ponged(&mut self, payload: &[u8]) {
+        // Only the first of a kind tells something: by the next one the peer has heard us.
+        if payload == FIRST_PING && !std::mem::replace(&mut self.has_ponged, true) {
             self.tell_all(&Message::Pong);
         }
+        self.has_heard |= payload == HEARD_PING;
     }
 
     fn deliver(&mut self, cx: &mut Context<'_>) -> Delivered {

@@ -7,7 +7,7 @@ use driftless_proto::wire::hocuspocus as wire;
 use driftless_proto::wire::{Message, Notice};
 
 use super::channel::{Channel, Queue, Stage};
-use super::{Hocuspocus, codes, frame, write_frames};
+use super::{CLOSE_PATIENCE_MS, Hocuspocus, codes, frame, write_frames};
 use crate::adapters::access::Due;
 use crate::adapters::websocket::{Conversation, put_frame};
 use crate::auth::{Denial, Grant, Token};
@@ -26,6 +26,12 @@ impl Hocuspocus {
 
     /// The peer shows a token: for a new document, after a refusal, or a fresh one for an open one.
     pub(super) fn receive_token(&mut self, address: &Bytes, token: &[u8]) {
+        let known = self.by_address.get(address);
+        let channel = known.and_then(|line| Some((*line, self.channels.get(line)?)));
+        if let Some((line, _)) = channel.filter(|(_, channel)| channel.closes_ms != u64::MAX) {
+            // It was closed, and is opened again.
+            self.close_channel(line);
+        }
         let Some(line) = self.line(address) else {
             return;
         };
@@ -48,14 +54,30 @@ impl Hocuspocus {
         let Some(line) = self.line(address) else {
             return;
         };
-        let begins = matches!(message, Message::SyncStep1 { .. });
-        let answers = matches!(message, Message::SyncStep2 { .. });
-        self.take_in(line, message);
-        if begins && self.has_answered {
-            self.take_in(line, Message::QueueSent);
-        }
-        if answers && !std::mem::replace(&mut self.has_answered, true) {
-            self.tell_all(&Message::QueueSent);
+        match message {
+            Message::SyncStep1 { .. } => {
+                if let Some(channel) = self.channels.get_mut(&line) {
+                    channel.has_begun = true;
+                }
+                self.take_in(line, message);
+                if self.has_answered {
+                    self.take_in(line, Message::QueueSent);
+                }
+            }
+            Message::SyncStep2 { update } if self.has_ponged && !self.has_heard => {
+                // It was asked nothing yet over this connection: this waited for it.
+                self.take_in(line, Message::Leftover { update });
+            }
+            Message::SyncStep2 { .. } => {
+                if let Some(channel) = self.channels.get_mut(&line) {
+                    channel.closes_ms = u64::MAX;
+                }
+                self.take_in(line, message);
+                if !std::mem::replace(&mut self.has_answered, true) {
+                    self.tell_all(&Message::QueueSent);
+                }
+            }
+            _ => self.take_in(line, message),
         }
     }
 
@@ -107,11 +129,28 @@ impl Hocuspocus {
 
     /// The peer is done with a document; the connection stays.
     pub(super) fn receive_close(&mut self, address: &Bytes) {
-        let Some(line) = self.by_address.remove(address) else {
+        let Some(line) = self.by_address.get(address).copied() else {
             return;
         };
-        // All it said before was delivered before this frame was taken.
-        self.forget(line, true);
+        // A provider that was taken off a document and put on it again while there was no connection says
+        // both when there is one, but opens the document at once and sends what waited behind that.
+        let may_have_waited = self.has_ponged && !self.has_answered;
+        let now_ms = self.opening.edge.clock.now_ms();
+        match self.channels.get_mut(&line) {
+            Some(channel) if channel.has_begun && may_have_waited => {
+                channel.closes_ms = now_ms + CLOSE_PATIENCE_MS;
+                self.deadline_ms = self.deadline_ms.min(channel.closes_ms);
+            }
+            _ => self.close_channel(line),
+        }
+    }
+
+    /// All it said before was delivered before.
+    fn close_channel(&mut self, line: LineId) {
+        if let Some(channel) = self.channels.get(&line) {
+            self.by_address.remove(&channel.address);
+            self.forget(line, true);
+        }
     }
 
     /// Makes room for another document: of those that were refused the oldest goes. If the peer tries it
@@ -284,10 +323,14 @@ impl Hocuspocus {
             };
             self.close(CloseReason::TimedOut, text);
         }
-        let (mut late, mut asking) = (Vec::new(), Vec::new());
+        let (mut late, mut asking, mut closing) = (Vec::new(), Vec::new(), Vec::new());
         for (line, channel) in &mut self.channels {
             if now_ms >= channel.asks_ms() {
                 asking.push(*line);
+            }
+            if now_ms >= channel.closes_ms {
+                closing.push(*line);
+                continue;
             }
             match &mut channel.stage {
                 Stage::Waiting(queue) if now_ms >= queue.by_ms => late.push(*line),
@@ -302,6 +345,9 @@ impl Hocuspocus {
                 Stage::Waiting(_) => {}
             }
         }
+        closing
+            .into_iter()
+            .for_each(|line| self.close_channel(line));
         late.into_iter().for_each(|line| self.give_up(line));
         asking.into_iter().for_each(|line| self.ask_next(line));
         let deadlines = self.channels.values().map(Channel::deadline_ms);

@@ -8,7 +8,7 @@ use std::task::Context;
 use driftless_proto::engine::CloseReason;
 
 use super::frames::{FrameError, FrameReader, Incoming, Incomplete};
-use super::{Conversation, Delivered, FIRST_PING};
+use super::{Conversation, Delivered};
 use crate::error::{PROTOCOL_ERROR_CODE, Refusal};
 
 /// What was received and not delivered yet.
@@ -56,8 +56,7 @@ impl Input {
                     conversation.take(frame);
                 }
                 Ok(Some(Incoming::Ping(payload))) => return Delivered::Ping(payload),
-                Ok(Some(Incoming::Pong(payload))) if payload == FIRST_PING => conversation.ponged(),
-                Ok(Some(Incoming::Pong(_))) => {}
+                Ok(Some(Incoming::Pong(payload))) => conversation.ponged(&payload),
                 Ok(Some(Incoming::Close(code))) => return Delivered::Goodbye(code),
                 Ok(Some(Incoming::Text)) => {
                     return Delivered::Refused(CloseReason::Unsupported.into());

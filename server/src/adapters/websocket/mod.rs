@@ -48,9 +48,10 @@ pub(super) use self::upgrade::{door, turn_away};
 /// However little may wait before a token, the frame with the longest token fits.
 const FIRST_FRAME_BYTES_MIN: usize = 64 << 10;
 
-/// The payload of the ping that stands right before the first message to a peer; those that ask whether
-/// it is still there have none.
-const FIRST_PING: &[u8] = b"first";
+/// The payloads of the pings that stand right before the first message to a peer and right behind it;
+/// those that ask whether it is still there have none. They are few: clients end connections over many.
+pub(super) const FIRST_PING: &[u8] = b"first";
+pub(super) const HEARD_PING: &[u8] = b"heard";
 
 /// A way to speak about one document in binary messages: pure functions.
 pub trait Dialect: Send + Sync + 'static {
@@ -116,7 +117,7 @@ pub(super) trait Conversation: Send + Unpin + Sized + 'static {
     /// would wait for the commit of the one before.
     const ANSWERS_WRITES: bool;
 
-    /// Whether a ping stands right before the first message to the peer, see [`Self::ponged`].
+    /// Whether pings stand around the first message to the peer: [`FIRST_PING`] and [`HEARD_PING`].
     const PINGS_FIRST: bool;
 
     /// Begins; whatever is wrong is told by [`Self::work`].
@@ -131,9 +132,8 @@ pub(super) trait Conversation: Send + Unpin + Sized + 'static {
     /// Takes one frame in, after [`Self::deliver`] said that all before it was delivered.
     fn take(&mut self, frame: Bytes);
 
-    /// The answer to the first ping came: the peer had heard nothing when it sent what was taken before.
-    /// As [`Self::take`].
-    fn ponged(&mut self);
+    /// The answer to a ping with this payload came; as [`Self::take`].
+    fn ponged(&mut self, payload: &[u8]);
 
     /// Gives documents what they have room for.
     fn deliver(&mut self, cx: &mut Context<'_>) -> Delivered;

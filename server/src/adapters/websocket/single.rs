@@ -198,7 +198,7 @@ impl<D: Dialect> Conversation for Single<D> {
         !matches!(self.stage, Stage::Refused(_))
     }
 
-    fn ponged(&mut self) {}
+    fn ponged(&mut self, _: &[u8]) {}
 
     fn take(&mut self, frame: Bytes) {
         self.messages = Some(D::messages(frame));

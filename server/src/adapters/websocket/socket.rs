@@ -29,7 +29,7 @@ use super::input::Input;
 use super::liveness::{Due, Liveness, Situation};
 use super::pace::Pace;
 use super::writer::FrameWriter;
-use super::{Conversation, Delivered, FIRST_PING, SocketContext, Work};
+use super::{Conversation, Delivered, FIRST_PING, HEARD_PING, SocketContext, Work};
 use crate::adapters::Movable;
 use crate::adapters::connections::Connection;
 use crate::outbox::{LineId, Outbox, Taken};
@@ -112,7 +112,8 @@ where
         let now_ms = context.clock.now_ms();
         outbox.set_stream(Some(io.as_raw_fd()));
         if C::PINGS_FIRST {
-            outbox.lead_with(control_frame(OpCode::Ping, FIRST_PING));
+            let ping = |payload| control_frame(OpCode::Ping, payload);
+            outbox.surround_first(ping(FIRST_PING), ping(HEARD_PING));
         }
         let mut input = Input::new(context.first_frame_bytes_max);
         input.feed(unread);
@@ -383,11 +384,10 @@ where
 
     /// Has a frame written that no document pushed.
     fn say(&mut self, frame: Bytes) {
-        let lead = self.outbox.take_lead();
-        let frames = [lead, frame].into_iter();
-        self.writer
-            .frames
-            .extend(frames.filter(|frame| !frame.is_empty()));
+        match self.outbox.take_around_first() {
+            Some([before, behind]) => self.writer.frames.extend([before, frame, behind]),
+            None => self.writer.frames.push_back(frame),
+        }
     }
 
     /// Holds sessions to what has changed about their access. Comes before what the peer says next is

@@ -13,9 +13,9 @@ import { describe, test } from 'node:test'
 import * as decoding from 'lib0/decoding'
 import { CLIENTS, converged, join } from '../helpers/clients.js'
 import { far } from '../helpers/far.js'
-import { HOCUSPOCUS, HocuspocusPeer } from '../helpers/hocuspocus.js'
+import { HOCUSPOCUS, HocuspocusPeer, sharedSocket } from '../helpers/hocuspocus.js'
 import { sharedServer } from '../helpers/server.js'
-import { sleep } from '../helpers/wait.js'
+import { sleep, until } from '../helpers/wait.js'
 
 /** Long enough for an acknowledgement that must not come. */
 const QUIET_MS = 500
@@ -145,6 +145,31 @@ for (const client of HOCUSPOCUS) {
       assert.equal(peer.unsynced, 0)
       const reader = await join(t, CLIENTS[0], server, document('connecting'))
       assert.equal(reader.text, 'offlineconnecting')
+    })
+
+    test('may leave a document and come back to it without a connection', async t => {
+      // Generation 2 says nothing of it.
+      const options = { socket: sharedSocket(t, client, server) }
+      const peer = await join(t, client, server, document('left'), options)
+      const other = await join(t, CLIENTS[0], server, document('left'))
+      await peer.saved()
+      options.socket.disconnect()
+      await until('it is disconnected', () => options.socket.status === 'disconnected')
+      peer.append('a')
+      peer.detach()
+      peer.append('b')
+      peer.attach()
+      peer.append('c')
+      const told = numbers(peer)
+      options.socket.connect()
+      await peer.saved()
+      await converged(peer, other)
+      await sleep(QUIET_MS)
+      assert.deepEqual(told, [1, 0])
+      peer.append('d')
+      await peer.saved()
+      await converged(peer, other)
+      assert.equal(other.text, 'abcd')
     })
 
     test('counts what is deleted while it connects, and not what was deleted before', async t => {
