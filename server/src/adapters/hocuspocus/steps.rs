@@ -145,7 +145,7 @@ impl Hocuspocus {
         }
     }
 
-    /// All it said before was delivered before.
+    /// Ends the channel; all that the peer said about it was delivered before.
     fn close_channel(&mut self, line: LineId) {
         if let Some(channel) = self.channels.get(&line) {
             self.by_address.remove(&channel.address);
