@@ -43,6 +43,8 @@ fn who_is_behind_with_its_receipts_is_read_again_once_it_took_them() {
     let mut client = Client::hocuspocus(server.address, &document);
     client.show(&server.token("ada", "t-ada"));
     client.until_told("read-write");
+    // A step 1: it counts from now on.
+    client.say(&[0, 0, 1, 0]);
     let mut writer = client.twin();
     let writing = std::thread::spawn(move || {
         for number in 0..UPDATES {
