@@ -9,9 +9,9 @@ use crate::server::Server;
 
 #[test]
 fn a_newer_token_that_cannot_be_judged_ends_nothing_and_is_asked_about_again() {
-    const GRANTED: Duration = Duration::from_secs(10);
+    const GRANTED: Duration = Duration::from_secs(20);
     let application = Application::start();
-    application.lasts(10);
+    application.lasts(20);
     let server = Server::with_hook(&application.url);
     let mut client = opened(&server, "plan", "first");
     application.fail(true);

@@ -187,29 +187,38 @@ async fn what_comes_before_a_no_is_thrown_away() {
     other.until("a", &[0, 1, 2, 0, 0]).await;
 }
 
-/// All that a peer hears about a document that it has no right to, with the document's name taken out.
-async fn answers_without_right(server: &Binary, document: &str, token: &str) -> Vec<Vec<u8>> {
+/// All that a peer hears about a document that it has no right to, with the document's name taken out:
+/// before the answer about its token, and behind it.
+async fn answers_without_right(
+    server: &Binary,
+    application: &Application,
+    document: &str,
+    token: &str,
+) -> Vec<Vec<u8>> {
     let mut provider = Provider::connect(server.address).await;
-    let letter = letters(1).remove(0);
     let mut heard = Vec::new();
-    for _ in 0..2 {
+    for is_held in [true, false] {
+        application.hold(is_held);
         provider.say(document, Say::Token(token)).await;
+        if !is_held {
+            heard.push(provider.hear().await.1);
+        }
         let entries = presence(7);
         for say in [
             Say::Step1,
             Say::Presence(&entries),
             Say::QueryPresence,
             Say::Stateless("anybody there?"),
-            Say::Update(&letter),
+            Say::Update(&letters(1)[0]),
             Say::Step2,
             Say::Close,
         ] {
             provider.say(document, say).await;
         }
         heard.extend(provider.until_pong().await);
+        application.hold(false);
         provider.say(document, Say::Token(token)).await;
-        let (_, said) = provider.hear().await;
-        heard.push(said);
+        heard.push(provider.hear().await.1);
     }
     for frame in &mut heard {
         assert!(frame.len() < 64, "{frame:?}");
@@ -233,8 +242,8 @@ async fn without_a_right_a_document_that_exists_looks_like_one_that_does_not() {
         inside.until("exists", RECEIPT).await;
     }
     for token in ["none", ""] {
-        let known = answers_without_right(&server, "exists", token).await;
-        let unknown = answers_without_right(&server, "absent", token).await;
+        let known = answers_without_right(&server, &application, "exists", token).await;
+        let unknown = answers_without_right(&server, &application, "absent", token).await;
         assert_eq!(known, unknown, "token {token:?}");
         assert!(!known.is_empty());
     }
