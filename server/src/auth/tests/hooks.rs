@@ -220,7 +220,7 @@ async fn whatever_is_no_clear_yes_denies_for_now() {
     ];
     for reply in table {
         let shown = format!("{reply:.60?}");
-        let flags = [("auth_hook_timeout_ms", "200ms")];
+        let flags = [("auth_hook_timeout_ms", "2s")];
         let (server, authority, _, current) = changeable(&flags, reply);
         assert_eq!(ask(&authority, "t").await, Err(FAILED), "{shown}");
         // Trouble is not remembered.
