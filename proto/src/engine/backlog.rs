@@ -11,8 +11,6 @@
 //! the first message, sends the queue. `HocuspocusProvider.ts` of 4.8: `documentUpdateHandler` counts a
 //! batch once, when it begins; `startSync` and `forceSync` leave it.)
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::replica::VALUE_NESTING_MAX;
@@ -35,7 +33,7 @@ pub(super) struct Backlog {
     /// It has begun: until then it counts nothing.
     has_begun: bool,
     /// What the client had at its newest step 1, until it has answered.
-    announced: Option<Arc<StateVector>>,
+    announced: Option<StateVector>,
     /// The part of that, and of what it announced before, that a batch may still hold: it was in an
     /// answer.
     left: StateVector,
@@ -47,12 +45,11 @@ impl Backlog {
     /// The client says what it has, and begins to count. One that asks now and then whether all is in
     /// step does so without a connection, too: an older step 1 may come behind a newer one.
     pub(super) fn begin(&mut self, vector: &StateVector) {
-        let mut announced = vector.clone();
-        if let Some(before) = &self.announced {
-            announced.merge_max(before);
-        }
         self.has_begun = true;
-        self.announced = Some(Arc::new(announced));
+        match &mut self.announced {
+            Some(announced) => announced.merge_max(vector),
+            None => self.announced = Some(vector.clone()),
+        }
     }
 
     /// The client has heard the server: what waited for the connection has come.
@@ -63,7 +60,8 @@ impl Backlog {
     /// The client has answered with all that it has and the server has not.
     pub(super) fn answer(&mut self, step2: &Bytes) {
         self.is_sent = true;
-        let Some(announced) = self.announced.take() else {
+        let announced = self.announced.take();
+        let Some(announced) = announced.filter(|announced| !announced.is_empty()) else {
             return;
         };
         // A batch that is still to come is part of the answer, or was of the one before: what neither
@@ -97,7 +95,7 @@ impl Backlog {
     }
 
     fn made(&self, ranges: &Ranges) -> Made {
-        let announced = self.announced.as_deref();
+        let announced = self.announced.as_ref();
         let announced = |client| announced.map_or(0, |announced| announced.get(client));
         let is_older = |client, clock| clock < announced(client).max(self.left.get(client));
         let mut structs = ranges.structs.iter();

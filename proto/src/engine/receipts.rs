@@ -1,10 +1,10 @@
-//! What a session is owed that is answered by receipts: one for each update it sends, in order, after
-//! the commit.
+//! What a session is owed that is answered by receipts: one for each update that it counts, in order,
+//! after the commit.
 //!
 //! Hocuspocus' clients count: a step 1 of theirs sets the count to 1, for the answer that they will
 //! give to ours; every change they send since adds one, and every receipt takes one away. So one
 //! answer behind each step 1 is answered by a receipt, and each of those changes.
-//! Nor is what a client sends behind its step 1 and had made before (`backlog.rs`).
+//! What a client sends behind its step 1 and had made before is not (`backlog.rs`).
 //! (Source: `HocuspocusProvider.ts` of 2.15, 3.4 and 4.8: `resetUnsyncedChanges` sets 1 with every
 //! step 1 of the client, `decrementUnsyncedChanges` takes 1 for each SyncStatus.)
 

@@ -178,3 +178,21 @@ async fn a_document_that_was_closed_for_good_meanwhile_leaves_after_a_while() {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }
+
+#[tokio::test]
+async fn pings_stand_around_the_first_message_whoever_says_it() {
+    let application = Application::start().await;
+    let server = start(&application, &["--keepalive-ms=1s"]);
+    application.hold(true);
+    let mut provider = Provider::connect(server.address).await;
+    // No document has anything to say yet.
+    provider.say("a", Say::Token("write")).await;
+    let ping = |payload: &[u8]| ServerFrame(PING, payload.to_vec());
+    assert_eq!(provider.peer.frame().await, ping(b"first"));
+    let alive = ServerFrame(BINARY, vec![9]);
+    assert_eq!(provider.peer.frame().await, alive);
+    assert_eq!(provider.peer.frame().await, ping(b"heard"));
+    application.hold(false);
+    let next = provider.peer.frame().await;
+    assert!(matches!(next, ServerFrame(BINARY, _)), "{next:?}");
+}

@@ -3,17 +3,20 @@
 use super::receipts::{COUNTING, READING, due, owed, receipts, step1s};
 use super::*;
 
+/// Accounts for what is about to be handled: all that happens of it when the replica fails over it.
+pub(super) fn give(arrears: &mut Arrears, input: &Input) {
+    if let Input::Receive { message, .. } = input {
+        arrears.note_received(message);
+    }
+}
+
 /// Gives a turn to the replica and keeps the account of session 1, as the caller of a replica does.
 fn accounted<const N: usize>(
     bench: &mut Bench,
     arrears: &mut Arrears,
     inputs: [Input; N],
 ) -> Vec<Effect> {
-    for input in &inputs {
-        if let Input::Receive { message, .. } = input {
-            arrears.note_received(message);
-        }
-    }
+    inputs.iter().for_each(|input| give(arrears, input));
     let effects = bench.turn(inputs);
     perform(arrears, &effects);
     effects
@@ -61,9 +64,7 @@ fn a_step_1_that_was_lost_with_its_replica_is_still_owed_one_answer() {
     let mut arrears = owed(3);
     // The replica fails over it: nothing of it is performed.
     for _ in 0..2 {
-        if let Input::Receive { message, .. } = step1(1, &writer) {
-            arrears.note_received(&message);
-        }
+        give(&mut arrears, &step1(1, &writer));
     }
     let mut bench = next(&mut arrears);
     let mut bench = {
@@ -86,11 +87,7 @@ fn the_answer_to_a_question_of_a_former_replica_does_not_tell_that_all_is_here()
     let lost = writer.type_text("a");
     let opening = [&opening[..], &[update(1, &lost)]].concat();
     // The question shows the update, which the store then refuses.
-    for input in &opening {
-        if let Input::Receive { message, .. } = input {
-            arrears.note_received(message);
-        }
-    }
+    opening.iter().for_each(|input| give(&mut arrears, input));
     let effects = bench.turn(opening);
     perform(&mut arrears, &effects);
     let mut bench = next(&mut arrears);
@@ -148,9 +145,7 @@ fn what_is_tried_again_is_owed_once() {
     let mut arrears = owed(0);
     arrears.note_asked();
     let sent = writer.type_text("a");
-    if let Input::Receive { message, .. } = update(1, &sent) {
-        arrears.note_received(&message);
-    }
+    give(&mut arrears, &update(1, &sent));
     let mut bench = next(&mut arrears);
     let again = Input::Retry {
         session: SessionId(1),
@@ -304,9 +299,7 @@ fn what_was_deleted_in_front_of_a_failure_is_owed_once_the_pong_comes() {
     let opening = [attach_with(1, COUNTING), step1(1, &writer)];
     accounted(&mut bench, &mut arrears, opening);
     let deleted = writer.delete(0, 1);
-    if let Input::Receive { message, .. } = update(1, &deleted) {
-        arrears.note_received(&message);
-    }
+    give(&mut arrears, &update(1, &deleted));
     let mut bench = next(&mut arrears);
     accounted(&mut bench, &mut arrears, [pong(1)]);
     assert_eq!(arrears.owed, 1);
@@ -319,8 +312,8 @@ fn what_was_deleted_in_front_of_a_failure_is_owed_once_the_pong_comes() {
     assert_settled(&arrears);
 }
 
-#[test]
-fn what_was_deleted_without_the_right_to_is_refused_once_the_pong_comes() {
+/// A reader that deleted older text in front of the pong, which it is not told of yet.
+fn deleting_reader() -> (Bench, Arrears, Peer) {
     let mut writer = peer(7);
     let mut bench = Bench::new(options());
     bench.join([2]);
@@ -331,6 +324,12 @@ fn what_was_deleted_without_the_right_to_is_refused_once_the_pong_comes() {
     let deleted = update(1, &writer.delete(0, 1));
     let told = accounted(&mut bench, &mut arrears, [deleted]);
     assert_eq!(receipts(&told, 1), []);
+    (bench, arrears, writer)
+}
+
+#[test]
+fn what_was_deleted_without_the_right_to_is_refused_once_the_pong_comes() {
+    let (mut bench, mut arrears, writer) = deleting_reader();
     let told = accounted(&mut bench, &mut arrears, [pong(1)]);
     assert_eq!(receipts(&told, 1), [(Some(false), 1)]);
     assert_eq!((arrears.owed, arrears.refused), (0, 1));
@@ -343,15 +342,7 @@ fn what_was_deleted_without_the_right_to_is_refused_once_the_pong_comes() {
 
 #[test]
 fn what_was_refused_in_front_of_the_pong_is_answered_when_it_may_be_written_before_that() {
-    let mut writer = peer(7);
-    let mut bench = Bench::new(options());
-    bench.join([2]);
-    bench.turn([update(2, &writer.type_text("ab"))]);
-    let mut arrears = Arrears::default();
-    let opening = [attach_with(1, READING), step1(1, &writer)];
-    accounted(&mut bench, &mut arrears, opening);
-    let deleted = update(1, &writer.delete(0, 1));
-    accounted(&mut bench, &mut arrears, [deleted]);
+    let (mut bench, mut arrears, writer) = deleting_reader();
     accounted(&mut bench, &mut arrears, [set_rights(Rights::Write)]);
     let told = accounted(&mut bench, &mut arrears, [pong(1)]);
     assert_eq!(receipts(&told, 1), [], "it is not here yet");
@@ -371,9 +362,7 @@ fn what_was_made_before_the_step_1_is_not_owed_when_the_turn_fails_over_it() {
     accounted(&mut bench, &mut arrears, opening);
     let later = writer.type_text("b");
     for sent in queued.iter().chain([&later]) {
-        if let Input::Receive { message, .. } = update(1, sent) {
-            arrears.note_received(&message);
-        }
+        give(&mut arrears, &update(1, sent));
     }
     assert_eq!(arrears.owed, 1, "it counts the one that it made later");
     let mut bench = next(&mut arrears);

@@ -1,5 +1,6 @@
 //! Sessions that are answered by receipts: one for each update, in order, after its commit.
 
+use super::arrears::give;
 use super::*;
 
 pub(super) const COUNTING: Access = Access {
@@ -31,9 +32,7 @@ pub(super) fn receipts(effects: &[Effect], session: u64) -> Vec<(Option<bool>, u
 pub(super) fn owed(count: u64) -> Arrears {
     let mut arrears = Arrears::default();
     for received in [step1(1, &peer(7)), step2(1, &nothing())] {
-        if let Input::Receive { message, .. } = received {
-            arrears.note_received(&message);
-        }
+        give(&mut arrears, &received);
     }
     arrears.note_answered(Some(true), 1);
     for _ in 0..count {

@@ -150,6 +150,14 @@ impl Channel {
         waits && !self.is_asking && self.next.is_none()
     }
 
+    /// The peer has said something about it that its session has, or will have.
+    pub(super) fn has_spoken(&self) -> bool {
+        match &self.stage {
+            Stage::Waiting(queue) => !queue.is_empty(),
+            Stage::Open { .. } => true,
+        }
+    }
+
     pub(super) fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Open { .. })
     }

@@ -26,9 +26,10 @@ impl Hocuspocus {
 
     /// The peer shows a token: for a new document, after a refusal, or a fresh one for an open one.
     pub(super) fn receive_token(&mut self, address: &Bytes, token: &[u8]) {
-        let known = self.by_address.get(address);
-        let channel = known.and_then(|line| Some((*line, self.channels.get(line)?)));
-        if let Some((line, _)) = channel.filter(|(_, channel)| channel.closes_ms != u64::MAX) {
+        if let Some(line) = self.by_address.get(address).copied()
+            && let Some(channel) = self.channels.get(&line)
+            && channel.closes_ms != u64::MAX
+        {
             // It was closed, and is opened again.
             self.close_channel(line);
         }
@@ -81,19 +82,14 @@ impl Hocuspocus {
         }
     }
 
-    /// Has all sessions receive what is known of the connection. What has said nothing has nothing to be
-    /// counted.
+    /// Has all sessions receive what is known of the connection, behind what they have said. Where nothing
+    /// was said nothing is to be counted.
     pub(super) fn tell_all(&mut self, what: &Message) {
-        for (line, channel) in &mut self.channels {
-            match &mut channel.stage {
-                Stage::Open { .. } => self.under_way.push_back((*line, what.clone())),
-                Stage::Waiting(queue) if queue.is_empty() => {}
-                Stage::Waiting(queue) => {
-                    self.waiting_bytes -= queue.bytes();
-                    queue.push(what.clone());
-                    self.waiting_bytes += queue.bytes();
-                }
-            }
+        let channels = self.channels.iter();
+        let spoken = channels.filter(|(_, channel)| channel.has_spoken());
+        let lines: Vec<LineId> = spoken.map(|(line, _)| *line).collect();
+        for line in lines {
+            self.take_in(line, what.clone());
         }
     }
 
@@ -160,12 +156,8 @@ impl Hocuspocus {
             .channels
             .iter()
             .filter(|(_, channel)| channel.is_refused());
-        let oldest = refused.min_by_key(|(line, _)| **line);
-        if let Some((line, address)) =
-            oldest.map(|(line, channel)| (*line, channel.address.clone()))
-        {
-            self.by_address.remove(&address);
-            self.forget(line, true);
+        if let Some(line) = refused.map(|(line, _)| *line).min() {
+            self.close_channel(line);
         }
     }
 
