@@ -6,7 +6,8 @@
 /// The times of a socket.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
-    /// Send something when nothing was sent for this long.
+    /// Send a message when none was sent for this long. Pings and pongs do not count: the watchdog of a
+    /// page does not see them.
     pub(super) keepalive_ms: u64,
     /// Give a peer up that was silent for this long; it is pinged after half of it.
     pub(super) peer_timeout_ms: u64,
@@ -45,7 +46,10 @@ pub(super) struct Situation {
 pub(super) struct Liveness {
     times: Times,
     heard_ms: u64,
+    /// The peer's side took bytes.
     said_ms: u64,
+    /// The same, and a message among them.
+    told_ms: u64,
     /// A ping was sent since the peer was last heard.
     pinged: bool,
     closing_since_ms: Option<u64>,
@@ -57,6 +61,7 @@ impl Liveness {
             times,
             heard_ms: now_ms,
             said_ms: now_ms,
+            told_ms: now_ms,
             pinged: false,
             closing_since_ms: None,
         }
@@ -71,6 +76,12 @@ impl Liveness {
     /// Bytes were taken by the peer's side of the connection.
     pub(super) fn said(&mut self, now_ms: u64) {
         self.said_ms = self.said_ms.max(now_ms);
+    }
+
+    /// A message was taken by the peer's side.
+    pub(super) fn told(&mut self, now_ms: u64) {
+        self.told_ms = self.told_ms.max(now_ms);
+        self.said(now_ms);
     }
 
     /// A ping was queued.
@@ -98,7 +109,7 @@ impl Liveness {
         }
         let keepalive = at(
             now_ms,
-            self.said_ms + self.times.keepalive_ms,
+            self.told_ms + self.times.keepalive_ms,
             Due::KeepAlive,
         );
         if situation.read_paused {
@@ -161,13 +172,13 @@ mod tests {
         let mut socket = Liveness::new(TIMES, 0);
         assert_eq!(socket.due(0, OPEN), Due::At(20));
         assert_eq!(socket.due(20, OPEN), Due::KeepAlive);
-        socket.said(20);
+        socket.told(20);
         assert_eq!(socket.due(20, OPEN), Due::At(30));
         assert_eq!(socket.due(31, OPEN), Due::Ping);
         socket.pinged();
         socket.said(31);
-        assert_eq!(socket.due(31, OPEN), Due::At(51));
-        socket.said(59);
+        assert_eq!(socket.due(31, OPEN), Due::At(40), "a ping is no message");
+        socket.told(59);
         assert_eq!(socket.due(59, OPEN), Due::At(60));
         assert_eq!(socket.due(60, OPEN), Due::PeerSilent);
         socket.heard(60);
@@ -186,7 +197,7 @@ mod tests {
     #[test]
     fn silence_does_not_count_while_the_peer_is_not_read() {
         let mut socket = Liveness::new(TIMES, 0);
-        socket.said(990);
+        socket.told(990);
         assert_eq!(socket.due(1_000, PAUSED), Due::At(1_010));
         assert_eq!(socket.due(1_010, PAUSED), Due::KeepAlive);
     }

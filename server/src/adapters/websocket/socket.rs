@@ -77,6 +77,8 @@ pub(super) struct Socket<I: Movable, C> {
     conversation: C,
     outbox: Arc<Outbox>,
     writer: FrameWriter,
+    /// Pings and pongs among what the writer has.
+    signs: usize,
     /// The answer to the newest ping; an older one need not be answered (RFC 6455 section 5.5.3).
     pong: Option<Bytes>,
     liveness: Liveness,
@@ -125,6 +127,7 @@ where
             conversation,
             outbox,
             writer,
+            signs: 0,
             pong: None,
             liveness: Liveness::new(context.times, now_ms),
             pace: Pace::new(&context.limits, now_ms),
@@ -271,7 +274,7 @@ where
         }
         if self.writer.is_empty() {
             if let Some(pong) = self.pong.take() {
-                self.writer.frames.push_back(pong);
+                self.sign(pong);
             } else if self.phase != Phase::Open {
                 return self.poll_shutdown(cx);
             } else if let Some(progress) = self.poll_take(cx) {
@@ -293,6 +296,11 @@ where
                     self.outbox.unpark();
                 }
                 self.liveness.said(now_ms);
+                let signs = self.signs.min(written.frames);
+                self.signs -= signs;
+                if written.frames > signs {
+                    self.liveness.told(now_ms);
+                }
                 self.context.sent_bytes.increment(written.bytes as u64);
                 self.context.sent_frames.increment(written.frames as u64);
                 true
@@ -330,7 +338,7 @@ where
     /// Does what is due, or arms the timer; true when something was done.
     fn poll_timer(&mut self, cx: &mut Context<'_>, now_ms: u64) -> bool {
         if self.armed_ms <= now_ms {
-            self.liveness.said(self.outbox.flushed_ms());
+            self.liveness.told(self.outbox.flushed_ms());
         }
         let due_ms = match self.liveness.due(now_ms, self.situation) {
             Due::At(due_ms) => due_ms,
@@ -382,6 +390,12 @@ where
         self.say(frame);
     }
 
+    /// Has a frame written that is no message.
+    fn sign(&mut self, frame: Bytes) {
+        self.signs += 1;
+        self.writer.frames.push_back(frame);
+    }
+
     /// Has a frame written that no document pushed.
     fn say(&mut self, frame: Bytes) {
         match self.outbox.take_around_first() {
@@ -417,9 +431,7 @@ where
             Due::KeepAlive => self.keep_alive(),
             Due::Ping => {
                 self.liveness.pinged();
-                self.writer
-                    .frames
-                    .push_back(control_frame(OpCode::Ping, b""));
+                self.sign(control_frame(OpCode::Ping, b""));
             }
             Due::PeerSilent => self.refuse(&CloseReason::TimedOut.into()),
             Due::Overdue => {

@@ -41,6 +41,8 @@ export class Peer {
     this.client = client
     this.doc = new client.Doc()
     this.closes = 0
+    /** How and when connections ended, for messages. */
+    this.farewells = []
     this.provider = this.open(server, document, options)
     this.awareness = this.provider.awareness
   }
@@ -53,8 +55,14 @@ export class Peer {
       disableBc: true,
       ...options
     })
-    provider.on('connection-close', () => { this.closes++ })
+    provider.on('connection-close', event => this.noteClose(event))
     return provider
+  }
+
+  /** Each way of ending a connection has a code, but for the client's own. */
+  noteClose (event) {
+    this.closes++
+    this.farewells.push(`${new Date().toISOString()} ${event?.code} ${event?.reason}`)
   }
 
   get id () {

@@ -50,7 +50,7 @@ export class HocuspocusPeer extends Peer {
     this.doc = options.document ?? this.doc
     this.ownSocket = socket === undefined
     this.socket = socket ?? openSocket(this.client, server, socketOptions)
-    this.socket.on('close', () => { this.closes++ })
+    this.socket.on('close', ({ event }) => this.noteClose(event))
     const provider = new this.client.HocuspocusProvider({
       websocketProvider: this.socket,
       name: document,

@@ -28,7 +28,7 @@ export class YSweetPeer extends Peer {
     /** Every status since the first. */
     this.statuses = []
     provider.on('connection-status', status => this.statuses.push(status))
-    provider.on('connection-close', () => { this.closes++ })
+    provider.on('connection-close', event => this.noteClose(event))
     return provider
   }
 
