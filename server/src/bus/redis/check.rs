@@ -56,7 +56,7 @@ async fn check_all(
     database: Option<guard::Database<'_>>,
 ) -> Result<RedisReport, RedisProblem> {
     let client = client(options).map_err(|error| RedisProblem::Refused(error.0))?;
-    let connecting = client.get_multiplexed_async_connection().await;
+    let connecting = guard::connect(&client).await;
     let mut connection = connecting.map_err(|error| problem("AUTH", &error))?;
     let version = version(&mut connection).await?;
     if let Some(version) = version.as_deref().filter(|version| is_too_old(version)) {

@@ -32,9 +32,10 @@ pub(crate) fn port() -> u16 {
 }
 
 fn start(folder: &std::path::Path) -> (u16, Child) {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    // Below the ports that others get who ask for any.
+    let mut some = std::iter::repeat_with(|| fastrand::u16(20_000..32_000));
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let port = some.find(is_free).unwrap();
     let child = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "redis-server", "--save", ""])
         .args(["--bind", "127.0.0.1", "--requirepass", PASSWORD])
@@ -61,10 +62,13 @@ fn options(user: &str, password: &str, prefix: &str) -> RedisOptions {
 
 async fn run(words: &[&str]) {
     let admin = redis::Client::open(options("", PASSWORD, "").url).unwrap();
-    let mut connection = admin.get_multiplexed_async_connection().await.unwrap();
-    let mut command = redis::Cmd::new();
-    command.arg(words);
-    command.query_async::<()>(&mut connection).await.unwrap();
+    let ran = async {
+        let mut connection = guard::connect(&admin).await.unwrap();
+        let mut command = redis::Cmd::new();
+        command.arg(words);
+        command.query_async::<()>(&mut connection).await.unwrap();
+    };
+    tokio::time::timeout(START_PATIENCE, ran).await.unwrap();
 }
 
 fn refusal(checked: Result<super::RedisReport, RedisProblem>) -> String {
@@ -79,8 +83,8 @@ fn refusal(checked: Result<super::RedisReport, RedisProblem>) -> String {
 async fn a_server_that_fits_is_reported() {
     let report = check(&options("", PASSWORD, "fits"), None).await.unwrap();
     assert!(report.version.unwrap().contains('.'));
-    assert!(report.round_trip < Duration::from_secs(2));
-    assert!(report.ahead_ms.unwrap().abs() < 1_000);
+    assert!(report.round_trip < START_PATIENCE);
+    assert!(report.ahead_ms.unwrap().abs() < 10_000);
 }
 
 #[tokio::test]
@@ -165,7 +169,7 @@ async fn a_bus_keeps_its_mark_until_it_is_dropped() {
     let bus = RedisBus::start(&options).unwrap();
     let bus = bus.guarding(&options, "original").unwrap();
     let client = redis::Client::open(options.url.as_str()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut connection = guard::connect(&client).await.unwrap();
     let begun = Instant::now();
     loop {
         let mut ask = redis::cmd("TTL");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Client, RedisResult};
+use redis::{AsyncConnectionConfig, Client, RedisResult};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::RedisOptions;
@@ -22,6 +22,17 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const FOREIGN: &str = "this Redis already serves another database with the same \
      cluster id (a copy of it?); run `driftless migrate --new-cluster-id` on the copy, or use \
      another Redis";
+
+/// A connection without times of its own: whoever asks over it knows how long to wait, and the half
+/// second that the library gives to an answer is less than a busy server may take.
+pub(super) async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None);
+    client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
+}
 
 /// What to do about the mark, by the fingerprint of one's own database.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +108,7 @@ async fn renew(
 ) -> RedisResult<bool> {
     let connection = match connection {
         Some(connection) => connection,
-        None => connection.insert(client.get_multiplexed_async_connection().await?),
+        None => connection.insert(connect(client).await?),
     };
     is_ours(connection, key, Database::Claim(fingerprint)).await
 }

@@ -53,8 +53,8 @@ const MOVES_QUEUE_MAX: usize = 16_384;
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long an operator's command waits until the other nodes are told of it: a pipeline before it, and
-/// its own.
-const TELL_TIMEOUT: Duration = Duration::from_secs(3);
+/// its own, of two seconds each.
+const TELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a bus over Redis is told.
 #[derive(Debug, Clone)]

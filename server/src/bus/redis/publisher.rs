@@ -61,7 +61,11 @@ pub(super) async fn run(hub: Arc<Hub>, client: Client, mut waiting: mpsc::Receiv
 }
 
 async fn connect(client: &Client) -> Option<ConnectionManager> {
-    let config = ConnectionManagerConfig::new().set_number_of_retries(0);
+    // By itself it would wait for half a second only.
+    let config = ConnectionManagerConfig::new()
+        .set_number_of_retries(0)
+        .set_connection_timeout(Some(ANSWER_TIMEOUT))
+        .set_response_timeout(Some(ANSWER_TIMEOUT));
     let connecting = client.get_connection_manager_with_config(config);
     timeout(ANSWER_TIMEOUT, connecting).await.ok()?.ok()
 }
