@@ -237,10 +237,12 @@ async fn start_keeper(
     Ok(Arc::new(started.await?))
 }
 
-fn load_certificate(settings: &Settings, clock: Clock) -> Result<Option<Tls>, CertificateError> {
+fn load_certificate(settings: &Settings, clock: Clock) -> Result<Option<Tls>, ServeError> {
     let Some(files) = certificate_files(settings) else {
         return Ok(None);
     };
+    // It asks for a look at the files, and may come while the store is opened.
+    signals::outlast_hangup()?;
     let tls = Tls::load(files)?;
     if let Some(problem) = tls.validity().problem(clock.wall_ms() / 1_000) {
         tracing::warn!("the TLS certificate {problem}: clients refuse it");

@@ -42,6 +42,11 @@ impl StopRequest {
     }
 }
 
+/// From now on SIGHUP does not end the process. Who wants to hear of one listens for it.
+pub fn outlast_hangup() -> io::Result<()> {
+    signal(SignalKind::hangup()).map(drop)
+}
+
 /// Starts to listen for SIGTERM and SIGINT for the rest of the process: the first one resolves the
 /// request, the second one ends the process at once.
 pub fn listen() -> io::Result<StopRequest> {
