@@ -1,10 +1,12 @@
 //! Where a part keeps its things: a folder of its own, a log file in it, a port that stays.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
@@ -15,6 +17,12 @@ const TAIL_BYTES: u64 = 3_000;
 
 /// Others may pass through the folder, not look into it: PostgreSQL runs as another user below it.
 const PASSABLE: u32 = 0o711;
+
+/// Below those that the system gives to who asks for any: nobody takes one while its part is away.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// More than a machine would have to be out of ports for.
+const PORTS_TRIED_MAX: usize = 1_000;
 
 /// Makes `parent/name`.
 pub(crate) fn make_folder(parent: &Path, name: &str) -> Result<PathBuf, ClusterError> {
@@ -60,8 +68,11 @@ pub(crate) fn tail(path: &Path) -> String {
 
 /// A port that nobody listens at now. It is let go of, so that the part can take it.
 pub(crate) fn free_port() -> Result<u16, ClusterError> {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(ClusterError::io("find a free port"))
+    static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let some = std::iter::repeat_with(|| fastrand::u16(PORTS)).take(PORTS_TRIED_MAX);
+    let mut free =
+        some.filter(|port| taken.insert(*port) && TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let none = || ClusterError::io("find a free port")(ErrorKind::AddrInUse.into());
+    free.next().ok_or_else(none)
 }

@@ -41,7 +41,8 @@ fn js_clients_in_node_on_three_nodes() {
         nodes: 3,
         node: NodeOptions {
             binary: env!("CARGO_BIN_EXE_driftless").into(),
-            arguments: Vec::new(),
+            // A busy machine may take longer than the default to move.
+            arguments: vec!["--presence-grace-ms=6s".into()],
         },
         postgres_port: 0,
         has_links: false,

@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
 import { build, preview } from 'vite'
 
-const PATIENCE_MS = 30_000
+const PATIENCE_MS = 60_000
 const POLL_MS = 20
 
 const CHROMIUM_PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
@@ -19,6 +19,9 @@ const CHROMIUM_PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/
 /** Headless, and nothing but the page speaks to a network. */
 const CHROMIUM_FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
   '--disable-background-networking', '--disable-component-update', '--disable-sync']
+
+/** A busy machine takes a while to start it. */
+const START_PATIENCE_MS = 120_000
 
 /** Resolves once `probe` is true. */
 export async function until (what, probe) {
@@ -29,13 +32,24 @@ export async function until (what, probe) {
   }
 }
 
+/** Below the ports that the system gives to who asks for any: nobody takes one while its server is away. */
+const PORT_MIN = 20_000
+const PORT_MAX = 31_999
+
+/** A port of the loopback interface that was free a moment ago. */
 async function freePort () {
-  const probe = net.createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address()
-  probe.close()
-  await once(probe, 'close')
-  return port
+  for (;;) {
+    const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX + 1 - PORT_MIN))
+    const probe = net.createServer().listen(port, '127.0.0.1')
+    try {
+      await once(probe, 'listening')
+    } catch {
+      continue
+    }
+    probe.close()
+    await once(probe, 'close')
+    return port
+  }
 }
 
 /** Runs `driftless serve`; returns its port and the ways to end and start it. */
@@ -106,7 +120,7 @@ export async function servePage (t, root = fileURLToPath(new URL('..', import.me
 /** Starts Chromium. */
 export async function startBrowser (t) {
   const executablePath = process.env.CHROMIUM ?? CHROMIUM_PATHS.find(path => existsSync(path))
-  const browser = await chromium.launch({ executablePath, args: CHROMIUM_FLAGS })
+  const browser = await chromium.launch({ executablePath, args: CHROMIUM_FLAGS, timeout: START_PATIENCE_MS })
   t.after(() => browser.close())
   return browser
 }

@@ -1,6 +1,6 @@
 //! A WebSocket client that speaks two dialects as bytes, so that every word of an answer is seen.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -189,6 +189,8 @@ impl Client {
             match self.stream.read(&mut bytes) {
                 Ok(0) => return Heard::Closed(1_006),
                 Ok(length) => self.buffered.extend_from_slice(&bytes[..length]),
+                // This process was stopped for a moment.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("the server says nothing: {error}"),
             }
         }

@@ -102,6 +102,23 @@ impl Application {
     }
 }
 
+impl Told {
+    /// The status and the body of the next answer.
+    fn answer(&self) -> (&'static str, String) {
+        if self.fails.load(Ordering::SeqCst) {
+            return ("500 Internal Server Error", String::new());
+        }
+        if self.refuses.load(Ordering::SeqCst) {
+            return ("403 Forbidden", "{}".to_owned());
+        }
+        let mut grant = serde_json::json!({ "right": "write", "subject": "ada" });
+        if let seconds @ 0.. = self.lasts.load(Ordering::SeqCst) {
+            grant["expires_in_seconds"] = seconds.into();
+        }
+        ("200 OK", grant.to_string())
+    }
+}
+
 fn answer(mut stream: TcpStream, told: &Told) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     loop {
@@ -123,28 +140,22 @@ fn answer(mut stream: TcpStream, told: &Told) {
         reader.read_exact(&mut body).unwrap();
         let question: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let token = question["token"].as_str().unwrap_or_default();
-        token.clone_into(&mut told.token.lock().unwrap());
+        // What it was told until it was asked, not while it answers.
+        let hangs = told.hangs.load(Ordering::SeqCst);
+        let (status, body) = told.answer();
+        let mut last = told.token.lock().unwrap();
+        token.clone_into(&mut last);
         told.asked.fetch_add(1, Ordering::SeqCst);
+        drop(last);
         let under_way = told.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         told.most.fetch_max(under_way, Ordering::SeqCst);
         std::thread::sleep(ANSWER_TIME);
-        if told.hangs.load(Ordering::SeqCst) {
+        if hangs {
             // The server gives up and closes.
             let _ = reader.read(&mut [0]);
             return;
         }
         told.under_way.fetch_sub(1, Ordering::SeqCst);
-        let mut grant = serde_json::json!({ "right": "write", "subject": "ada" });
-        if let seconds @ 0.. = told.lasts.load(Ordering::SeqCst) {
-            grant["expires_in_seconds"] = seconds.into();
-        }
-        let (status, body) = match &told {
-            told if told.fails.load(Ordering::SeqCst) => {
-                ("500 Internal Server Error", String::new())
-            }
-            told if told.refuses.load(Ordering::SeqCst) => ("403 Forbidden", "{}".to_owned()),
-            _ => ("200 OK", grant.to_string()),
-        };
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
             body.len()

@@ -110,7 +110,7 @@ fn what_runs_out_gives_back_what_was_granted() {
     let mut plain = joined(&server, "plan", &ada);
     let ben = server.token("ben", "t-ben");
     let mut provider = opened(&server, "plan", &ben);
-    server.restrict(&["--document", "*", "--to", "read", "--for", "2s"]);
+    server.restrict(&["--document", "*", "--to", "read", "--for", "5s"]);
     plain.until_told("no longer change it");
     provider.until_told("readonly");
     provider.until_told("read-write");

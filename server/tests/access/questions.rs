@@ -66,13 +66,17 @@ fn a_hundred_documents_renew_at_once_over_one_socket() {
     each(&mut client, "second");
     application.until_asked(2 * DOCUMENTS);
     client.write(&letter(2, 'b'));
-    assert_eq!(server.run(&["session", "list"])["total"], DOCUMENTS);
+    let begun = Instant::now();
+    // A first answer that comes behind the second token is void.
+    while server.run(&["session", "list"])["total"] != DOCUMENTS {
+        assert!(begun.elapsed() < PATIENCE, "not all are open");
+    }
 }
 
 #[test]
 fn who_reads_on_after_the_end_may_do_so_when_checked() {
     let application = Application::start();
-    application.lasts(2);
+    application.lasts(6);
     let server = Server::with_hook_and(&application.url, &["--on-expiry", "read"]);
     let mut plain = joined(&server, "plan", "anything");
     plain.write(&letter(9, 'k'));

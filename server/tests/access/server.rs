@@ -69,7 +69,8 @@ impl Server {
     pub(crate) fn with_hook_and(url: &str, more: &[&str]) -> Self {
         // An answer counts for long: who looks past it finds another.
         let arguments = ["--auth-hook-url", url, "--auth-hook-cache-ms", "1h"];
-        Self::start(&[&arguments, more].concat(), |command| {
+        let patient = ["--auth-hook-timeout-ms", "30s"];
+        Self::start(&[&arguments[..], &patient, more].concat(), |command| {
             command.env("DRIFTLESS_AUTH_HOOK_SECRET", SECRET);
         })
     }
@@ -93,7 +94,7 @@ impl Server {
         Self::bound_in(std::mem::replace(&mut self.folder, other))
     }
 
-    /// Whose application has a second for an answer.
+    /// Whose application has three seconds for an answer.
     pub(crate) fn with_impatient_hook(url: &str) -> Self {
         let arguments = [
             "--auth-hook-url",
@@ -101,7 +102,7 @@ impl Server {
             "--auth-hook-cache-ms",
             "1h",
             "--auth-hook-timeout-ms",
-            "1s",
+            "3s",
         ];
         Self::start(&arguments, |command| {
             command.env("DRIFTLESS_AUTH_HOOK_SECRET", SECRET);

@@ -12,7 +12,7 @@ use driftless_proto::engine::{CloseReason, Rights};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::house::{House, in_system, name, options};
+use crate::house::{House, in_system, name, options, stuck_options};
 use crate::peer::Peer;
 
 #[test]
@@ -82,7 +82,7 @@ fn what_came_before_a_peer_left_is_stored_although_the_actor_is_being_replaced()
 #[test]
 fn a_stuck_document_loses_its_thread_and_the_others_move() {
     in_system(async {
-        let mut options = options();
+        let mut options = stuck_options();
         options.threads = 1;
         let house = House::open(options).await;
         let (stuck, other) = (name("stuck"), name("other"));
@@ -104,7 +104,7 @@ fn a_stuck_document_loses_its_thread_and_the_others_move() {
 #[test]
 fn sockets_on_a_stuck_thread_are_cut_and_find_their_documents_again() {
     in_system(async {
-        let mut options = options();
+        let mut options = stuck_options();
         options.threads = 1;
         let house = House::open(options).await;
         let door = house.open_door();

@@ -97,7 +97,17 @@ pub(crate) fn options() -> DocumentOptions {
         load_concurrency: 4,
         poll_ms: Some(200),
         load_patience_ms: 0,
-        stuck_timeout_ms: 1_000,
+        // Whoever is only slow is not stuck.
+        stuck_timeout_ms: 30_000,
+    }
+}
+
+/// The same for tests that wait until somebody is given up as stuck.
+#[cfg(feature = "fault-injection")]
+pub(crate) fn stuck_options() -> DocumentOptions {
+    DocumentOptions {
+        stuck_timeout_ms: 4_000,
+        ..options()
     }
 }
 

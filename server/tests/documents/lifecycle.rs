@@ -3,7 +3,6 @@
 use driftless::actors::DocumentOptions;
 use driftless::store::Store;
 use driftless_proto::engine::{CloseReason, Relay};
-use driftless_proto::wire::{Message, ywebsocket};
 
 use crate::house::{House, in_system, name, options};
 use crate::peer::Peer;
@@ -54,44 +53,6 @@ fn a_document_leaves_memory_and_comes_back_whole() {
         let mut ben = Peer::join(&house.registry, &document).await;
         ben.until(|peer| peer.text() == "kept").await;
         assert_eq!(ben.closed, None);
-    });
-}
-
-#[test]
-fn who_has_nothing_is_served_before_the_replica_is_built() {
-    in_system(async {
-        let house = House::open(options()).await;
-        let document = name("cold");
-        let mut ada = Peer::join(&house.registry, &document).await;
-        for word in ["one ", "two ", "three"] {
-            ada.write(word).await;
-            ada.until_saved().await;
-        }
-        let offline = ada.leave(true);
-        while house.registry.session_count(&document).is_some() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        let mut ben = Peer::join(&house.registry, &document).await;
-        let mut ada = Peer::join_with(&house.registry, &document, offline).await;
-        let frame = ben.first_frame().await;
-        let kinds: Vec<&str> = ywebsocket::messages(frame.clone())
-            .map(|message| match message.unwrap() {
-                Message::Update { .. } => "update",
-                Message::SyncStep2 { .. } => "step 2",
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(
-            kinds,
-            ["update", "update", "step 2"],
-            "the log as it is stored"
-        );
-        ben.read_again(frame).await;
-        assert_eq!(ben.text(), "one two three");
-        ada.write("!").await;
-        ben.until(|peer| peer.text() == "one two three!").await;
-        ben.write("?").await;
-        ada.until(|peer| peer.text().ends_with("!?")).await;
     });
 }
 

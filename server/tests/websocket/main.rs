@@ -4,6 +4,7 @@
 mod binary;
 mod calls;
 mod certificates;
+mod denied;
 mod floods;
 mod flow;
 mod handshake;

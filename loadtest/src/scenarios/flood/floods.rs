@@ -195,7 +195,7 @@ mod tests {
     }
 
     fn soon() -> Instant {
-        Instant::now() + Duration::from_millis(400)
+        Instant::now() + Duration::from_secs(4)
     }
 
     #[test]
@@ -237,8 +237,9 @@ mod tests {
         let target = Target::parse(&url, Dialect::YWebsocket).unwrap();
         let (over, may_read) = mpsc::channel();
         let server = thread::spawn(move || read_late(&listener, &may_read));
+        let at_once = Instant::now() + Duration::from_millis(400);
         // Far more than the buffers of two sockets hold.
-        let counts = move_cursors(&target, &["room".to_owned()], 1, 2_000_000, soon());
+        let counts = move_cursors(&target, &["room".to_owned()], 1, 2_000_000, at_once);
         over.send(()).unwrap();
         assert_eq!(counts.done, server.join().unwrap());
     }
@@ -268,7 +269,7 @@ mod tests {
             requests
         });
         let target = Target::parse(&url, Dialect::Hocuspocus).unwrap();
-        let counts = drip(&target, 4, Instant::now() + Duration::from_millis(2_500));
+        let counts = drip(&target, 4, Instant::now() + Duration::from_secs(6));
         over.send(()).unwrap();
         Socket::open(target.address, b"").unwrap();
         assert_eq!(server.join().unwrap(), 2);
@@ -279,6 +280,6 @@ mod tests {
     fn joins_keep_their_pace() {
         let server = serve(usize::MAX, true);
         let counts = join(&server, &server, 20, soon());
-        assert!((1..=8).contains(&counts.done), "{counts:?}");
+        assert!((1..=80).contains(&counts.done), "{counts:?}");
     }
 }

@@ -242,6 +242,9 @@ mod tests {
         let room = HttpRoom::with_turns(1, Duration::from_millis(200));
         let turn = room.turn().await.unwrap();
         assert_eq!(room.turn().await.unwrap_err(), NoRoom::Calls);
+        drop(turn);
+        let room = HttpRoom::with_turns(1, Duration::from_secs(20));
+        let turn = room.turn().await.unwrap();
         let leave = async {
             tokio::task::yield_now().await;
             drop(turn);

@@ -220,7 +220,7 @@ async fn whatever_is_no_clear_yes_denies_for_now() {
     ];
     for reply in table {
         let shown = format!("{reply:.60?}");
-        let flags = [("auth_hook_timeout_ms", "2s")];
+        let flags = [("auth_hook_timeout_ms", "6s")];
         let (server, authority, _, current) = changeable(&flags, reply);
         assert_eq!(ask(&authority, "t").await, Err(FAILED), "{shown}");
         // Trouble is not remembered.
@@ -296,7 +296,7 @@ async fn a_hook_that_is_asked_too_much_is_left_alone() {
 
 #[tokio::test]
 async fn a_flood_while_the_hook_hangs_is_bounded_and_ends() {
-    let flags = [("auth_hook_timeout_ms", "1500ms")];
+    let flags = [("auth_hook_timeout_ms", "6s")];
     let (server, authority, time, reply) = changeable(&flags, Reply::Hang);
     let flood = QUESTIONS_MAX + 500;
     let mut waiting = JoinSet::new();

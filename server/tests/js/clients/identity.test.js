@@ -65,6 +65,8 @@ for (const [index, client] of [...CLIENTS, ...HOCUSPOCUS].entries()) {
     await ada.closed(1)
     await sleep(GRACE_MS)
     await ada.synced()
+    await seen(watcher, ada, shows('ada', { at: 0 }))
+    await sleep(GRACE_MS)
     assert.deepEqual(watcher.sees(ada), shows('ada', { at: 0 }))
     ada.present({ at: 1 })
     await seen(watcher, ada, shows('ada', { at: 1 }))

@@ -13,7 +13,7 @@ const [balancer, ...nodes] = process.env.DRIFTLESS_CLUSTER.split(',').map(addres
 }))
 
 /** Longer than the grace time after which who is gone is gone. */
-const GRACE_MS = 4_000
+const GRACE_MS = 8_000
 
 /** Notes every moment in which a peer is not there for a watcher. */
 function watch (watcher, peer) {

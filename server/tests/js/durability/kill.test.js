@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { Witness, Writer, stored } from '../helpers/load.js'
 import { generator, seed } from '../helpers/random.js'
 import { startServer } from '../helpers/server.js'
-import { sleep } from '../helpers/wait.js'
+import { sleep, until } from '../helpers/wait.js'
 
 /** Kills per test; `TEST_KILLS=200` for the long run. */
 const KILLS = Number(process.env.TEST_KILLS ?? 10)
@@ -54,6 +54,8 @@ async function runAndKill (server, documents, kill, random) {
       new Writer(server, document, `${kill}-${index}`)))
   const witnesses = documents.map(document => new Witness(server, document))
   const running = [...writers, ...witnesses].map(peer => peer.run())
+  // Every other kill may come while they connect.
+  if (kill % 2) await until('all write', () => writers.every(writer => writer.acknowledged > 0))
   await sleep(RUN_MS_MIN + random() * (RUN_MS_MAX - RUN_MS_MIN))
   await server.kill()
   await Promise.all(running)

@@ -99,7 +99,10 @@ for (const client of [...HOCUSPOCUS, YSWEET]) {
         for (let edit = 0; edit < BURST_MAX; edit++) typist.type()
         typist.peer.connect()
       }
-      if (kill % 2) await Promise.all(typists.map(typist => typist.peer.saved()))
+      if (kill % 2) {
+        await Promise.all(typists.map(typist => typist.peer.saved()))
+        typists.forEach(typist => typist.look())
+      }
     }
     const promised = typists.reduce((sum, typist) => sum + typist.promised, 0)
     assert.ok(promised > KILLS, `the load was real: ${promised} promised`)

@@ -7,7 +7,7 @@ import net from 'node:net'
 import { after, before } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
-import { until } from './wait.js'
+import { PATIENCE_MS, until } from './wait.js'
 
 /** Where distributions put it; `CHROMIUM` wins. */
 const CHROMIUM_PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
@@ -15,6 +15,9 @@ const CHROMIUM_PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/
 /** Headless on a machine without a network of its own: nothing is looked up, nothing is updated. */
 const CHROMIUM_FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
   '--disable-background-networking', '--disable-component-update', '--disable-sync']
+
+/** A busy machine takes a while to start it. */
+const START_PATIENCE_MS = 120_000
 
 /** The first bytes of a request that hold its path. */
 const REQUEST_BYTES_MAX = 16 * 1024
@@ -105,7 +108,7 @@ export function sharedBrowser (script = 'tab.js') {
   const browser = { chromium: null, page: null }
   before(async () => {
     const executablePath = process.env.CHROMIUM ?? CHROMIUM_PATHS.find(path => existsSync(path))
-    browser.chromium = await chromium.launch({ executablePath, args: CHROMIUM_FLAGS })
+    browser.chromium = await chromium.launch({ executablePath, args: CHROMIUM_FLAGS, timeout: START_PATIENCE_MS })
     browser.page = await servePage(script)
   })
   after(async () => {
@@ -124,6 +127,7 @@ export class Tabs {
     tabs.cables = new Cables(server)
     await tabs.cables.listen()
     tabs.context = await browser.chromium.newContext()
+    tabs.context.setDefaultTimeout(PATIENCE_MS)
     t.after(async () => {
       await tabs.context.close()
       tabs.cables.close()

@@ -28,7 +28,7 @@ export class Writer {
   async run () {
     const doc = new Y.Doc()
     const map = doc.getMap('m')
-    this.wire = await new Wire(this.server, this.document).open()
+    this.wire = await new Wire(this.server, this.document).openOrClosed()
     doc.on('update', bytes => this.wire.send(update(bytes)))
     while (this.wire.closed === null) {
       if (this.sent - this.acknowledged < IN_FLIGHT_MAX) {
@@ -59,8 +59,8 @@ export class Witness {
   }
 
   async run () {
-    this.wire = await new Wire(this.server, this.document).open()
-    this.wire.send(step1(this.doc))
+    this.wire = await new Wire(this.server, this.document).openOrClosed()
+    if (this.wire.closed === null) this.wire.send(step1(this.doc))
     while (this.wire.closed === null) {
       this.#listen()
       await sleep(1)

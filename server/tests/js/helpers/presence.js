@@ -4,6 +4,12 @@ import { until } from './wait.js'
 /** Well below the 15 s after which clients announce themselves again: nobody waits for that. */
 export const SOON_MS = 10_000
 
+/**
+ * Below the 15 s that are left at the least of the 30 s after which a watcher's own awareness forgets who
+ * does not announce itself.
+ */
+const GONE_MS = 14_000
+
 /** Resolves when one peer sees another in exactly this state. */
 export const seen = (watcher, peer, state) => until(
   `${watcher.client.name} sees ${JSON.stringify(state)} of ${peer.client.name}`,
@@ -16,5 +22,5 @@ export const seen = (watcher, peer, state) => until(
 export const gone = (watcher, peer) => until(
   `${watcher.client.name} sees ${peer.client.name} leave`,
   () => watcher.sees(peer) === undefined,
-  SOON_MS
+  GONE_MS
 )

@@ -75,6 +75,12 @@ export class Wire {
     return this
   }
 
+  /** Resolves when it is open, or will never be. */
+  async openOrClosed () {
+    await until('it is open or closed', () => this.closed !== null || this.socket.readyState === WebSocket.OPEN)
+    return this
+  }
+
   /** Resolves with the first frame, from the `from`th on, for which `matches` holds. */
   next (what, matches, from = 0) {
     return until(

@@ -13,7 +13,7 @@ import { sleep, until } from '../helpers/wait.js'
 const QUIET_MS = 500
 
 /** The least that a session is watched past the life of its first token. */
-const LIFETIME_SECONDS = 5
+const LIFETIME_SECONDS = 8
 
 const server = sharedServer(AUTHENTICATING)
 
@@ -199,8 +199,10 @@ for (const client of HOCUSPOCUS) {
 
     test('a session ends with its token', async t => {
       const insider = await writer(t, document('ends'))
-      const short = token({ '*': 'write' }, { lifetimeSeconds: 2 })
-      const peer = attempt(t, client, document('ends'), { token: short })
+      let short
+      const peer = attempt(t, client, document('ends'), {
+        token: () => (short ??= token({ '*': 'write' }, { lifetimeSeconds: LIFETIME_SECONDS }))
+      })
       await peer.saved()
       peer.append('in time')
       await converged(peer, insider)
@@ -237,8 +239,9 @@ for (const client of HOCUSPOCUS) {
 
       test('a new token handed in by itself counts from then on', async t => {
         const insider = await writer(t, document('hands-in'))
+        let short
         const peer = attempt(t, client, document('hands-in'), {
-          token: token({ '*': 'write' }, { lifetimeSeconds: LIFETIME_SECONDS })
+          token: () => (short ??= token({ '*': 'write' }, { lifetimeSeconds: LIFETIME_SECONDS }))
         })
         await peer.saved()
         peer.provider.configuration.token = anyone()

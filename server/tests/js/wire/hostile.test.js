@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { CLIENTS, converged, join } from '../helpers/clients.js'
 import { sharedServer } from '../helpers/server.js'
+import { until } from '../helpers/wait.js'
 import { frame, hex, update, wire } from '../helpers/wire.js'
 
 /** `--frame-bytes-max` of the server under test. */
@@ -85,6 +86,7 @@ describe('hostile frames', () => {
   test('a document at its size limit stays readable and keeps its sessions', async t => {
     const [writer, reader] = [await join(t, CLIENTS[0], server, 'full'), await join(t, CLIENTS[1], server, 'full')]
     for (let part = 0; part < 12; part++) writer.append(String(part % 10).repeat(8 * 1024))
+    await until('what fits is there', () => reader.text.length >= 32 * 1024)
     const late = await join(t, CLIENTS[0], server, 'full')
     await converged(reader, late)
     assert.ok(late.text.length >= 32 * 1024, 'what fitted is there')
