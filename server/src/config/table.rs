@@ -334,12 +334,12 @@ settings! {
             "The least time from the end of a commit to the beginning of the next, in which edits \
              gather. The first edit after a quiet time waits for nothing.";
         "keepalive_ms" as keepalive_ms: Milliseconds -> u64 [1_000, 29_000] = Preset::Fixed("20s"),
-            "How often a quiet connection is sent something. y-websocket clients reconnect after \
-             30s of silence.";
+            "How often a quiet connection is sent a message. Clients of y-websocket and Hocuspocus \
+             reconnect after 30s without one; those of y-sweet after 5s, so they get one after 2.5s.";
         "peer_timeout_ms" as peer_timeout_ms: Milliseconds -> u64 [2_000, 3_600_000]
             = Preset::Fixed("60s"),
             "Silence after which a connection counts as dead and is closed; longer than \
-             keepalive_ms, whose pings a live peer answers.";
+             keepalive_ms. After half of it comes a ping, which a live peer answers.";
         "frame_timeout_ms" as frame_timeout_ms: Milliseconds -> u64 [1_000, 3_600_000]
             = Preset::Fixed("30s"),
             "Time for a message that has begun to come to its end, and 1s more for each KiB of it that \

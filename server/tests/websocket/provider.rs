@@ -28,6 +28,8 @@ pub(crate) fn counted(bytes: &[u8]) -> Vec<u8> {
 /// What a provider says about a document.
 pub(crate) enum Say<'a> {
     Token(&'a str),
+    /// As providers 2 and 3 show it: without their version.
+    OldToken(&'a str),
     Step1,
     /// The answer to a step 1, without anything in it.
     Step2,
@@ -45,6 +47,7 @@ impl Say<'_> {
             Self::Token(token) => {
                 [&[2, 0][..], &counted(token.as_bytes()), &counted(b"4.8.0")].concat()
             }
+            Self::OldToken(token) => [&[2, 0][..], &counted(token.as_bytes())].concat(),
             Self::Step1 => vec![0, 0, 1, 0],
             Self::Step2 => vec![0, 1, 2, 0, 0],
             Self::Update(update) => [&[0, 2][..], &counted(update)].concat(),

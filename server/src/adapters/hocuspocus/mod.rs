@@ -180,6 +180,7 @@ impl Hocuspocus {
 impl Conversation for Hocuspocus {
     const NAME: &'static str = "hocuspocus";
     const ANSWERS_WRITES: bool = true;
+    const KEEPALIVE_MS_MAX: u64 = u64::MAX;
     // Its first message has the peer send what waited for the connection.
     const PINGS_FIRST: bool = true;
 
@@ -335,12 +336,11 @@ impl Conversation for Hocuspocus {
             return put_frame(into, wire::put_ping);
         }
         let open = self.channels.values().find(|channel| channel.is_open());
-        if let Some(channel) = open {
-            let address = &channel.address;
-            put_frame(into, |into| {
-                wire::encode(address, &Outbound::KeepAlive, into)
-            });
-        }
+        // No document has the empty name: the connection counts the message, and hands it to nobody.
+        let address = open.map_or(&b""[..], |channel| &channel.address);
+        put_frame(into, |into| {
+            wire::encode(address, &Outbound::KeepAlive, into)
+        });
     }
 
     fn farewell(&self, refusal: &Refusal, _: &mut BytesMut) -> u16 {

@@ -61,6 +61,9 @@ pub trait Dialect: Send + Sync + 'static {
     /// See [`Conversation::ANSWERS_WRITES`].
     const ANSWERS_WRITES: bool;
 
+    /// See [`Conversation::KEEPALIVE_MS_MAX`].
+    const KEEPALIVE_MS_MAX: u64;
+
     /// The messages of one frame.
     type Messages: Iterator<Item = Result<Message, DecodeError>> + Send + Unpin + 'static;
 
@@ -117,6 +120,10 @@ pub(super) trait Conversation: Send + Unpin + Sized + 'static {
     /// would wait for the commit of the one before.
     const ANSWERS_WRITES: bool;
 
+    /// The longest silence, in milliseconds, before something is said to a quiet peer, whatever the
+    /// settings allow: well below the patience of its clients.
+    const KEEPALIVE_MS_MAX: u64;
+
     /// Whether pings stand around the first message to the peer: [`FIRST_PING`] and [`HEARD_PING`].
     const PINGS_FIRST: bool;
 
@@ -157,7 +164,7 @@ pub(super) trait Conversation: Send + Unpin + Sized + 'static {
     /// The peer left; `clean` when it said goodbye.
     fn leave(&mut self, clean: bool);
 
-    /// Appends something that keeps the peer's silence watchdog calm; nothing where there is none.
+    /// Appends a message that keeps the peer's silence watchdog calm.
     fn keep_alive(&self, into: &mut BytesMut);
 
     /// Appends what the peer is told before the connection ends; returns the close code.
@@ -180,11 +187,11 @@ struct SocketContext {
 }
 
 impl SocketContext {
-    fn new(options: &AdapterOptions, clock: Clock) -> Arc<Self> {
+    fn new<C: Conversation>(options: &AdapterOptions, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             clock,
             times: Times {
-                keepalive_ms: options.keepalive_ms,
+                keepalive_ms: options.keepalive_ms.min(C::KEEPALIVE_MS_MAX),
                 peer_timeout_ms: options.peer_timeout_ms,
                 write_timeout_ms: options.write_timeout_ms,
                 close_timeout_ms: options.close_timeout_ms,

@@ -154,6 +154,7 @@ impl<D: Dialect> Single<D> {
 impl<D: Dialect> Conversation for Single<D> {
     const NAME: &'static str = D::NAME;
     const ANSWERS_WRITES: bool = D::ANSWERS_WRITES;
+    const KEEPALIVE_MS_MAX: u64 = D::KEEPALIVE_MS_MAX;
     const PINGS_FIRST: bool = false;
 
     fn begin(opening: Opening) -> Self {

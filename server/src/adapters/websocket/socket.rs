@@ -379,15 +379,11 @@ where
         }
     }
 
-    /// Sends something that the peer's watchdog counts; a ping of the framing where there is nothing.
+    /// Sends something that the peer's watchdog counts.
     fn keep_alive(&mut self) {
         let mut frame = BytesMut::new();
         self.conversation.keep_alive(&mut frame);
-        let frame = match frame.is_empty() {
-            true => control_frame(OpCode::Ping, b""),
-            false => frame.freeze(),
-        };
-        self.say(frame);
+        self.say(frame.freeze());
     }
 
     /// Has a frame written that is no message.

@@ -35,7 +35,7 @@ where
     C: Conversation,
 {
     let edge = edge.clone();
-    let context = SocketContext::new(&edge.options, edge.clock);
+    let context = SocketContext::new::<C>(&edge.options, edge.clock);
     let upgrade = move |request: &Request, framed: Framed<I, Codec>, rest: &str| -> Running {
         let head = request.head();
         let (mut connection, outbox, response) = match prepare(&edge, head) {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { CLIENTS, join } from '../helpers/clients.js'
-import { HOCUSPOCUS } from '../helpers/hocuspocus.js'
+import { HOCUSPOCUS, sharedSocket } from '../helpers/hocuspocus.js'
 import { startServer } from '../helpers/server.js'
 import { sleep } from '../helpers/wait.js'
 import { YSWEET } from '../helpers/ysweet.js'
@@ -20,9 +20,19 @@ test('a quiet document sees no reconnect in 90 s, with and without presence', as
     absent.present(null)
     peers.push(present, absent)
   }
+  // A socket stays when its last document is left.
+  const left = []
+  for (const client of HOCUSPOCUS) {
+    const peer = await join(t, client, server, 'left', { socket: sharedSocket(t, client, server) })
+    peer.destroy()
+    left.push(peer)
+  }
   await sleep(QUIET_MS)
+  for (const peer of left) assert.deepEqual(peer.farewells, [], `${peer.client.name} without a document`)
   for (const peer of peers) {
     assert.deepEqual(peer.farewells, [], `${peer.client.name} lost its connection`)
     assert.ok(peer.isSynced)
+    // This client ends a connection that is too quiet for it without saying so.
+    if (peer.statuses) assert.equal(peer.statuses.filter(status => status === 'connected').length, 1)
   }
 })
