@@ -27,6 +27,6 @@ pub use link::{Conditions, Link};
 pub use node::{Node, NodeOptions};
 pub use part::{Part, Process};
 pub use pgbouncer::PgBouncer;
-pub use place::temporary_folder;
+pub use place::{free_port, temporary_folder};
 pub use postgres::Postgres;
 pub use redis::Redis;

@@ -67,7 +67,7 @@ pub(crate) fn tail(path: &Path) -> String {
 }
 
 /// A port that nobody listens at now. It is let go of, so that the part can take it.
-pub(crate) fn free_port() -> Result<u16, ClusterError> {
+pub fn free_port() -> Result<u16, ClusterError> {
     static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
     let some = std::iter::repeat_with(|| fastrand::u16(PORTS)).take(PORTS_TRIED_MAX);

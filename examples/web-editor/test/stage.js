@@ -10,8 +10,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
 import { build, preview } from 'vite'
+import { freePort } from '../../../server/tests/js/helpers/port.js'
 
-const PATIENCE_MS = 60_000
+const PATIENCE_MS = 30_000
 const POLL_MS = 20
 
 const CHROMIUM_PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
@@ -29,26 +30,6 @@ export async function until (what, probe) {
   while (!await probe()) {
     if (Date.now() > deadline) throw new Error(`waited ${PATIENCE_MS} ms until ${what}`)
     await sleep(POLL_MS)
-  }
-}
-
-/** Below the ports that the system gives to who asks for any: nobody takes one while its server is away. */
-const PORT_MIN = 20_000
-const PORT_MAX = 31_999
-
-/** A port of the loopback interface that was free a moment ago. */
-async function freePort () {
-  for (;;) {
-    const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX + 1 - PORT_MIN))
-    const probe = net.createServer().listen(port, '127.0.0.1')
-    try {
-      await once(probe, 'listening')
-    } catch {
-      continue
-    }
-    probe.close()
-    await once(probe, 'close')
-    return port
   }
 }
 

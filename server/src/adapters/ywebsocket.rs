@@ -22,7 +22,6 @@ pub(super) struct YWebSocket;
 impl Dialect for YWebSocket {
     const NAME: &'static str = "y-websocket";
     const ANSWERS_WRITES: bool = false;
-    const KEEPALIVE_MS_MAX: u64 = u64::MAX;
 
     type Messages = ywebsocket::Messages;
 

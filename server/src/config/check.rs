@@ -16,8 +16,8 @@ pub fn consistent(settings: &Settings) -> Result<(), ConfigError> {
     }
     if settings.peer_timeout_ms <= settings.keepalive_ms {
         return Err(ConfigError::Conflict(format!(
-            "`peer_timeout_ms` ({}) must be longer than `keepalive_ms` ({}): who is to be kept alive \
-             for that long is not given up before; raise the one or lower the other",
+            "`peer_timeout_ms` ({}) must be longer than `keepalive_ms` ({}), or quiet peers are given up \
+             before they are sent anything; raise the one or lower the other",
             show_duration_ms(settings.peer_timeout_ms),
             show_duration_ms(settings.keepalive_ms),
         )));

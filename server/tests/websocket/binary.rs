@@ -2,8 +2,30 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+
+/// Starts a server at a free port, in a folder of its own below this one.
+pub(crate) fn serve(folder: &Path, flags: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_driftless"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data"]);
+    command.arg(folder.join("data")).args(flags);
+    // Nothing of the machine's own settings may leak in.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("DRIFTLESS_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Sends a process this signal.
+pub(crate) fn signal(child: &Child, name: &str) {
+    let process = child.id().to_string();
+    let sent = Command::new("kill").args([name, &process]).status();
+    assert!(sent.unwrap().success());
+}
 
 /// A running server process; killed when the test is done with it.
 pub(crate) struct Binary {
@@ -17,15 +39,7 @@ impl Binary {
     /// Starts it at a free port and waits until it says which.
     pub(crate) fn start(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_driftless"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]);
-        command.arg(folder.path().join("data")).args(flags);
-        // Nothing of the machine's own settings may leak in.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("DRIFTLESS_") {
-                command.env_remove(name);
-            }
-        }
+        let mut command = serve(folder.path(), flags);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut read = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut banner = read.by_ref().map(Result::unwrap);
@@ -53,9 +67,7 @@ impl Binary {
 
     /// Sends it this signal.
     pub(crate) fn signal(&self, name: &str) {
-        let process = self.child.id().to_string();
-        let sent = Command::new("kill").args([name, &process]).status();
-        assert!(sent.unwrap().success());
+        signal(&self.child, name);
     }
 
     /// Stops it in good order; all that it has written behind the address.

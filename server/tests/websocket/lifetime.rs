@@ -1,4 +1,4 @@
-//! How connections end: goodbyes, breaks, silence, and a stopping server.
+//! How connections are kept, and how they end: goodbyes, breaks, silence, and a stopping server.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,11 @@ use driftless::adapters::AdapterOptions;
 use driftless_proto::engine::CloseReason;
 use tokio::net::TcpStream;
 
+use crate::hocuspocus::start as start_asking;
 use crate::peer::{
     BINARY, CLOSE, PATIENCE, PING, PONG, Peer, ServerFrame, masked, options, start, until, update,
 };
+use crate::provider::{Application, Provider, Say, denied};
 
 #[tokio::test]
 async fn a_goodbye_is_answered_after_all_that_came_before_it() {
@@ -129,6 +131,29 @@ async fn pongs_and_pings_put_off_no_keep_alive() {
         assert!(begun.elapsed() < PATIENCE, "no message comes");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn a_connection_of_an_old_provider_without_a_document_is_kept_alive() {
+    let application = Application::start().await;
+    let server = start_asking(&application, &["--keepalive-ms=1s"]);
+    let mut provider = Provider::connect(server.address).await;
+    provider.say("a", Say::OldToken("none")).await;
+    provider.until("a", &denied("permission-denied")).await;
+    // Its watchdog counts messages, of whichever document.
+    let (address, said) = provider.hear().await;
+    assert_eq!((&*address, &said[..]), ("", &[1, 1, 0][..]));
+}
+
+#[tokio::test]
+async fn clients_of_y_sweet_are_not_left_in_silence_while_their_token_is_judged() {
+    let application = Application::start().await;
+    // They wait for five seconds.
+    let server = start_asking(&application, &["--keepalive-ms=29s"]);
+    application.hold(true);
+    let mut peer = Peer::join(server.address, "/d/plan/ws/plan?token=write").await;
+    assert_eq!(peer.frame().await, ServerFrame(BINARY, vec![1, 1, 0]));
+    application.hold(false);
 }
 
 #[tokio::test]

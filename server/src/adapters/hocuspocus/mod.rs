@@ -180,7 +180,6 @@ impl Hocuspocus {
 impl Conversation for Hocuspocus {
     const NAME: &'static str = "hocuspocus";
     const ANSWERS_WRITES: bool = true;
-    const KEEPALIVE_MS_MAX: u64 = u64::MAX;
     // Its first message has the peer send what waited for the connection.
     const PINGS_FIRST: bool = true;
 

@@ -192,7 +192,6 @@ struct Plain;
 impl Dialect for Plain {
     const NAME: &'static str = "plain";
     const ANSWERS_WRITES: bool = false;
-    const KEEPALIVE_MS_MAX: u64 = u64::MAX;
     type Messages = std::iter::Empty<Result<Message, DecodeError>>;
 
     fn document(rest: &str) -> Result<DocumentName, NameError> {

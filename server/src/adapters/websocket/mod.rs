@@ -62,7 +62,7 @@ pub trait Dialect: Send + Sync + 'static {
     const ANSWERS_WRITES: bool;
 
     /// See [`Conversation::KEEPALIVE_MS_MAX`].
-    const KEEPALIVE_MS_MAX: u64;
+    const KEEPALIVE_MS_MAX: u64 = u64::MAX;
 
     /// The messages of one frame.
     type Messages: Iterator<Item = Result<Message, DecodeError>> + Send + Unpin + 'static;
@@ -122,7 +122,7 @@ pub(super) trait Conversation: Send + Unpin + Sized + 'static {
 
     /// The longest silence, in milliseconds, before something is said to a quiet peer, whatever the
     /// settings allow: well below the patience of its clients.
-    const KEEPALIVE_MS_MAX: u64;
+    const KEEPALIVE_MS_MAX: u64 = u64::MAX;
 
     /// Whether pings stand around the first message to the peer: [`FIRST_PING`] and [`HEARD_PING`].
     const PINGS_FIRST: bool;

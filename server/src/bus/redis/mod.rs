@@ -52,9 +52,11 @@ const MOVES_QUEUE_MAX: usize = 16_384;
 /// How long a subscription waits for its confirmation; then the link counts as broken.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long an operator's command waits until the other nodes are told of it: a pipeline before it, and
-/// its own, of two seconds each.
-const TELL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an operator's command waits until the other nodes are told of it: a pipeline before it, its
+/// own, and a moment.
+const TELL_TIMEOUT: Duration = publisher::ANSWER_TIMEOUT
+    .saturating_mul(2)
+    .saturating_add(Duration::from_secs(1));
 
 /// What a bus over Redis is told.
 #[derive(Debug, Clone)]

@@ -17,7 +17,7 @@ use crate::bus::{Event, message};
 const PIPELINE_MAX: usize = 256;
 
 /// A pipeline that is not answered by then counts as lost.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// After a failure; what was lost meanwhile is told once.
 const RETRY_WAIT: Duration = Duration::from_millis(500);

@@ -2,7 +2,6 @@
 //! start a server of their own, which goes with the process.
 #![allow(clippy::unwrap_used)]
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -38,6 +37,15 @@ async fn until_up(nodes: &[RedisBus]) {
         assert!(begun.elapsed() < PATIENCE, "the bus does not connect");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// The server's URL through a link to it.
+fn by_link(server: &Redis, link: &Link) -> String {
+    let port = |port: u16| format!(":{port}");
+    let near = server.url();
+    let far = near.replace(&port(server.address().port()), &port(link.port()));
+    assert_ne!(near, far);
+    far
 }
 
 /// Two nodes of a cluster of their own; members join them in turn, so that what they say to each other
@@ -151,6 +159,27 @@ async fn a_command_counts_as_told_only_once_the_server_has_taken_it() {
 }
 
 #[tokio::test]
+async fn a_server_that_takes_its_time_is_waited_for() {
+    let (server, _folder) = start();
+    let far = Link::new(server.address().port()).unwrap();
+    // More, there and back, than the library would give it by itself.
+    far.set(Conditions {
+        latency: Duration::from_millis(300),
+        ..Conditions::default()
+    });
+    let bus = RedisBus::start(&RedisOptions {
+        url: by_link(&server, &far),
+        prefix: "slow".to_owned(),
+    })
+    .unwrap();
+    let nodes = bus.join_nodes(Arc::<NodeEar>::default());
+    let begun = Instant::now();
+    while !nodes.publish(NodeEvent::RestrictionsChanged).await {
+        assert!(begun.elapsed() < PATIENCE, "it is never told");
+    }
+}
+
+#[tokio::test]
 async fn what_joins_while_the_link_is_being_made_hears_afterwards() {
     let (server, _folder) = start();
     let far = Link::new(server.address().port()).unwrap();
@@ -158,17 +187,13 @@ async fn what_joins_while_the_link_is_being_made_hears_afterwards() {
         url,
         prefix: "joins".to_owned(),
     };
-    let near = server.url();
-    let speaker = RedisBus::start(&options(near.clone())).unwrap();
-    let port = |of: SocketAddr| format!(":{}", of.port());
-    let by_link = near.replace(&port(server.address()), &format!(":{}", far.port()));
-    assert_ne!(near, by_link);
+    let speaker = RedisBus::start(&options(server.url())).unwrap();
     // So far away that there is a while between each two steps of connecting.
     far.set(Conditions {
         latency: Duration::from_millis(100),
         ..Conditions::default()
     });
-    let hearer = [RedisBus::start(&options(by_link)).unwrap()];
+    let hearer = [RedisBus::start(&options(by_link(&server, &far))).unwrap()];
     let mut joined = Vec::new();
     while hearer[0].status() != BusStatus::Up {
         let document = name(&format!("at {}", joined.len()));

@@ -2,11 +2,11 @@
 import { spawn, execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { after, before } from 'node:test'
 import { promisify } from 'node:util'
+import { freePort } from './port.js'
 import { PATIENCE_MS, until } from './wait.js'
 
 /** The last lines of the server's log that a failure shows. */
@@ -33,31 +33,6 @@ export function door (server, path, scheme = 'ws:') {
 /** Settings of the surroundings would change what is tested, and unknown ones are refused. */
 const environment = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !name.startsWith('DRIFTLESS_')))
-
-/** Below the ports that the system gives to who asks for any: nobody takes one while its server is away. */
-const PORT_MIN = 20_000
-const PORT_MAX = 31_999
-
-/** Ports that servers of this process have. */
-const taken = new Set()
-
-/** A port of the loopback interface that was free a moment ago. */
-async function freePort () {
-  for (;;) {
-    const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX + 1 - PORT_MIN))
-    if (taken.has(port)) continue
-    taken.add(port)
-    const probe = net.createServer().listen(port, '127.0.0.1')
-    try {
-      await once(probe, 'listening')
-    } catch {
-      continue
-    }
-    probe.close()
-    await once(probe, 'close')
-    return port
-  }
-}
 
 /** One server: the same port and data folder over all its restarts. */
 export class Server {

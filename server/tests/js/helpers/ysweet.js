@@ -36,6 +36,11 @@ export class YSweetPeer extends Peer {
     return this.provider.status === 'connected'
   }
 
+  /** How often it was connected: it ends a connection that is too quiet for it without saying so. */
+  get connects () {
+    return this.statuses.filter(status => status === 'connected').length
+  }
+
   get isSaved () {
     return !this.provider.hasLocalChanges
   }

@@ -1,14 +1,14 @@
 //! Which certificate is shown, while its files change, and what a server without a usable one says.
 
 use std::fs;
-use std::process::{Command, Output};
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{LOOK_EVERY_MS, behind_tls, client, connect, join, new_pair, secure, shown};
-use crate::binary::Binary;
+use crate::binary::{Binary, serve, signal};
 use crate::certificates::{Folder, Pair, pem};
 use crate::peer::{BINARY, PATIENCE, ServerFrame, start, until, update};
 
@@ -83,6 +83,34 @@ async fn metrics(binary: &Binary, trusted: &[&Pair]) -> String {
     let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     scrape.send(request.as_bytes()).await;
     String::from_utf8(scrape.rest().await).unwrap()
+}
+
+#[tokio::test]
+async fn who_is_asked_to_look_while_it_starts_is_not_ended_by_it() {
+    let folder = Folder::holding(&new_pair());
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let store = format!("--store=postgres://x@{}/x", silent.local_addr().unwrap());
+    let data = tempfile::tempdir().unwrap();
+    let flags = flags(&folder);
+    let flags: Vec<&str> = flags.iter().chain([&store]).map(String::as_str).collect();
+    let mut child = serve(data.path(), &flags)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // It waits for its store.
+    let _asked = timeout(PATIENCE, silent.accept()).await.unwrap().unwrap();
+    signal(&child, "-HUP");
+    let begun = Instant::now();
+    let ended = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it does not end");
+        // Who is asked twice ends at once, with a code.
+        signal(&child, "-TERM");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert!(ended.code().is_some(), "{ended}");
 }
 
 #[tokio::test]
